@@ -1,0 +1,40 @@
+//! flowscout turns AWS VPC flow logs into answers.
+//!
+//! Data flows one way; a module imports only from its left:
+//!
+//! ```text
+//! source ──> decode ──> batch ──┐
+//!                               ├──> lake ──> session ──> detect ──> report
+//! topology (EC2 API or JSON) ───┘                │
+//!                                 cli (sits on top, calls down)
+//! ```
+//!
+//! | Module | Owns |
+//! |---|---|
+//! | [`source`] | where objects come from: a folder, a file, standard input, S3; key grammar; gzip |
+//! | [`decode`] | bytes in, records out: the field table, headers, values, envelopes |
+//! | [`batch`] | records into Arrow batches: the `flows`, `coverage`, `objects` and `bad_lines` schemas |
+//! | [`lake`] | the Delta table: our Parquet writer, the commit, which objects are in |
+//! | [`ingest`] | the pipeline that drives source → decode → batch → lake |
+//! | [`topology`] | EC2 facts: model, subnet classes, history, what an address means |
+//! | [`nacl`] | network ACLs as AWS evaluates them |
+//! | [`policy`] | what the network's owner expects |
+//! | [`session`] | the only place that builds a DataFusion context |
+//! | [`detect`] | detections as SQL files, and the findings they give |
+//! | [`report`] | findings and result rows as table, JSON, NDJSON, CSV, Parquet |
+//! | [`cli`] | the commands |
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that unwraps fails loudly, as it should"))]
+
+pub mod batch;
+pub mod cli;
+pub mod decode;
+pub mod detect;
+pub mod ingest;
+pub mod lake;
+pub mod nacl;
+pub mod policy;
+pub mod report;
+pub mod session;
+pub mod source;
+pub mod topology;

@@ -1,0 +1,2 @@
+//! The thin binary: see [`flowscout::cli`].
+fn main() {}
