@@ -24,7 +24,13 @@
 //! | [`report`] | findings and result rows as table, JSON, NDJSON, CSV, Parquet |
 //! | [`cli`] | the commands |
 
-#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that unwraps fails loudly, as it should"))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        reason = "a test that unwraps fails loudly, as it should"
+    )
+)]
 
 pub mod batch;
 pub mod cli;

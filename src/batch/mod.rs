@@ -1,1 +1,136 @@
-//! (being written)
+//! The bytes of one object in, Arrow batches out.
+//!
+//! ```
+//! use std::ops::ControlFlow;
+//! use flowscout::batch::{ReadOptions, read_object};
+//!
+//! let log = "version srcaddr dstaddr bytes log-status\n\
+//!            2 10.0.0.1 10.0.0.2 4249 OK\n\
+//!            2 - - - NODATA\n\
+//!            2 10.0.0.1 elsewhere 1 OK\n";
+//! let mut batches = Vec::new();
+//! let decoded = read_object(log.as_bytes(), &ReadOptions::new("example.log"), &mut |batch| {
+//!     batches.push(batch);
+//!     ControlFlow::Continue(())
+//! })?;
+//! assert_eq!((decoded.rows, decoded.nodata, decoded.bad_lines), (1, 1, 1));
+//! assert_eq!(batches[0].num_rows(), 1);
+//! assert_eq!(decoded.samples[0].value.as_deref(), Some("elsewhere"));
+//! # Ok::<(), flowscout::batch::ObjectError>(())
+//! ```
+
+mod cells;
+mod column;
+mod coverage;
+mod flows;
+mod read;
+mod schema;
+
+use std::error::Error;
+use std::io;
+
+use arrow::array::RecordBatch;
+
+use crate::decode::{BadLine, Header};
+
+pub use read::read_object;
+pub use schema::{bad_lines_schema, coverage_schema, flows_schema, objects_schema};
+
+/// How to read an object.
+#[derive(Debug, Clone)]
+pub struct ReadOptions {
+    /// The object's key, for the column `source`.
+    pub source: String,
+    /// The fields of records that stand before any header; without it the default format.
+    pub log_format: Option<Header>,
+    /// Which columns of [`flows_schema`] to build, in this order; all when there is none. What is a good line does not depend on it.
+    pub columns: Option<Vec<usize>>,
+    /// How many rows a batch has at most.
+    pub batch_rows: usize,
+}
+
+impl ReadOptions {
+    /// The rows of a batch unless told otherwise: DataFusion's own batch size.
+    pub const BATCH_ROWS: usize = 8192;
+
+    /// All columns, the default format where there is no header.
+    pub fn new(source: impl Into<String>) -> Self {
+        Self {
+            source: source.into(),
+            log_format: None,
+            columns: None,
+            batch_rows: Self::BATCH_ROWS,
+        }
+    }
+}
+
+/// What one object came to, beside its `flows` batches.
+#[derive(Debug, Clone)]
+pub struct Decoded {
+    /// Rows handed over.
+    pub rows: u64,
+    /// NODATA records.
+    pub nodata: u64,
+    /// SKIPDATA records.
+    pub skipdata: u64,
+    /// All of these and the bad lines: headers, comments and blank lines do not count.
+    pub lines: u64,
+    /// Lines that should have been records.
+    pub bad_lines: u64,
+    /// Inflated bytes read.
+    pub bytes: u64,
+    /// The NODATA and SKIPDATA records, by [`coverage_schema`].
+    pub coverage: RecordBatch,
+    /// The first hundred bad lines.
+    pub samples: Vec<BadLine>,
+}
+
+/// Why an object gives nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ObjectError {
+    /// It is something else. The caller skips it, and counts.
+    #[error("not a flow log: {why}")]
+    NotAFlowLog {
+        /// What it is instead, in words.
+        why: String,
+    },
+    /// It may well be a flow log, but cannot be read to its end. The caller sets it aside.
+    #[error("{doing}")]
+    Unreadable {
+        /// What failed, as in `cannot read the object`.
+        doing: &'static str,
+        /// Why.
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+impl ObjectError {
+    pub(crate) fn unreadable(
+        doing: &'static str,
+        source: impl Error + Send + Sync + 'static,
+    ) -> Self {
+        Self::Unreadable {
+            doing,
+            source: Box::new(source),
+        }
+    }
+
+    pub(crate) fn from_read(source: io::Error) -> Self {
+        Self::unreadable("cannot read the object to its end", source)
+    }
+
+    /// The reason on one line, causes included, for the table of objects.
+    pub fn reason(&self) -> String {
+        if let Self::NotAFlowLog { why } = self {
+            return why.clone();
+        }
+        let mut reason = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            reason.push_str(": ");
+            reason.push_str(&error.to_string());
+            cause = error.source();
+        }
+        reason
+    }
+}

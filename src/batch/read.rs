@@ -1,0 +1,347 @@
+//! Reads one object, whatever its content: text, JSON envelopes or Parquet.
+
+use std::io::{self, BufReader, Cursor, Read};
+use std::ops::ControlFlow;
+
+use arrow::array::RecordBatch;
+
+use crate::batch::cells::CellReader;
+use crate::batch::coverage::CoverageBuilder;
+use crate::batch::flows::FlowsBuilder;
+use crate::batch::{Decoded, ObjectError, ReadOptions};
+use crate::decode::{
+    BadLine, Content, Decoder, Envelope, Line, Lines, MAX_LINE, PEEK, Piece, Pieces, Problem,
+    Status, Verdict, is_binary, read_some, sniff,
+};
+
+/// How many bad lines of an object are kept.
+const MAX_SAMPLES: usize = 100;
+
+/// The largest Parquet file. It needs random access, so it is held in memory; AWS's are 75 MB at most.
+const MAX_PARQUET: u64 = 256 * 1024 * 1024;
+
+/// Reads inflated bytes to their end; sniffs text, JSON envelopes and Parquet; hands over `flows` batches as they fill.
+///
+/// [`ControlFlow::Break`] stops early, with what was read so far. A bad line is counted and sampled; the rest goes on. After an error,
+/// batches that were handed over belong to an object that could not be read to its end: the caller drops them.
+///
+/// # Errors
+///
+/// [`ObjectError::NotAFlowLog`] when no line is a record and there is no header; [`ObjectError::Unreadable`] when the bytes cannot be
+/// read to their end, or when a Parquet file is damaged.
+pub fn read_object(
+    reader: impl Read,
+    options: &ReadOptions,
+    on_batch: &mut dyn FnMut(RecordBatch) -> ControlFlow<()>,
+) -> Result<Decoded, ObjectError> {
+    let mut reader = Counted { reader, bytes: 0 };
+    let peek = peek(&mut reader).map_err(ObjectError::from_read)?;
+    let mut run = Run::try_new(options, on_batch)?;
+    let is_envelope = match sniff(&peek, options.log_format.as_ref()) {
+        Content::Other(why) => return Err(ObjectError::NotAFlowLog { why }),
+        Content::Text => {
+            run.read_text(Cursor::new(&peek).chain(&mut reader))?;
+            true
+        }
+        Content::Json => run.read_json(Cursor::new(&peek).chain(&mut reader))?,
+        Content::Parquet => {
+            run.read_parquet(Cursor::new(&peek).chain(&mut reader))?;
+            true
+        }
+    };
+    if !is_envelope {
+        let why = "JSON, but neither a CloudWatch nor a Firehose envelope".to_owned();
+        return Err(ObjectError::NotAFlowLog { why });
+    }
+    run.finish(&peek, reader.bytes)
+}
+
+/// The first bytes of an object: all of them, or [`PEEK`]; never fewer, so that chunks do not matter.
+fn peek(reader: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut peek = vec![0; PEEK];
+    let mut length = 0;
+    while length < PEEK {
+        match read_some(reader, &mut peek[length..])? {
+            0 => break,
+            read => length += read,
+        }
+    }
+    peek.truncate(length);
+    Ok(peek)
+}
+
+/// Everything that is under way while an object is read.
+struct Run<'o> {
+    decoder: Decoder,
+    flows: FlowsBuilder,
+    coverage: CoverageBuilder,
+    source: &'o str,
+    on_batch: &'o mut dyn FnMut(RecordBatch) -> ControlFlow<()>,
+    stopped: bool,
+    rows: u64,
+    nodata: u64,
+    skipdata: u64,
+    bad_lines: u64,
+    samples: Vec<BadLine>,
+}
+
+impl<'o> Run<'o> {
+    fn try_new(
+        options: &'o ReadOptions,
+        on_batch: &'o mut dyn FnMut(RecordBatch) -> ControlFlow<()>,
+    ) -> Result<Self, ObjectError> {
+        let flows = FlowsBuilder::try_new(
+            options.columns.as_deref(),
+            &options.source,
+            options.batch_rows,
+        )
+        .map_err(|error| {
+            ObjectError::unreadable("the projection does not fit the flows table", error)
+        })?;
+        Ok(Self {
+            decoder: Decoder::new(options.log_format.as_ref()),
+            flows,
+            coverage: CoverageBuilder::new(),
+            source: &options.source,
+            on_batch,
+            stopped: false,
+            rows: 0,
+            nodata: 0,
+            skipdata: 0,
+            bad_lines: 0,
+            samples: Vec::new(),
+        })
+    }
+
+    fn read_text(&mut self, reader: impl Read) -> Result<(), ObjectError> {
+        let mut lines = Lines::new(reader);
+        let mut number = 0;
+        while let Some(line) = lines.next().map_err(ObjectError::from_read)? {
+            number += 1;
+            match line {
+                Line::Whole(line) => {
+                    let verdict = self.decoder.line(line);
+                    self.take(number, verdict, line)?;
+                }
+                Line::TooLong(start) => self.bad(number, Problem::TooLong, start),
+            }
+            if self.stopped {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there was an envelope.
+    fn read_json(&mut self, reader: impl Read) -> Result<bool, ObjectError> {
+        let mut pieces = Pieces::new(BufReader::new(reader));
+        let mut is_envelope = false;
+        let mut number = 0;
+        while let Some(piece) = pieces.next().map_err(ObjectError::from_read)? {
+            let (object, problem) = match piece {
+                Piece::Object(object) => (object, None),
+                Piece::Broken(bytes) => (bytes, Some(Problem::NotJson)),
+                Piece::TooLarge(bytes) => (bytes, Some(Problem::NotAnEnvelope)),
+            };
+            if let Some(problem) = problem {
+                number += 1;
+                self.bad(number, problem, object);
+                continue;
+            }
+            match Envelope::parse(object) {
+                Some(Envelope::Messages(messages)) => {
+                    is_envelope = true;
+                    for message in messages {
+                        self.take_message(&message, &mut number)?;
+                    }
+                }
+                Some(Envelope::Control) => is_envelope = true,
+                Some(Envelope::Foreign) => {
+                    number += 1;
+                    self.bad(number, Problem::NotAnEnvelope, object);
+                }
+                None => {
+                    number += 1;
+                    self.bad(number, Problem::NotJson, object);
+                }
+            }
+            if self.stopped {
+                break;
+            }
+        }
+        Ok(is_envelope)
+    }
+
+    fn take_message(&mut self, message: &str, number: &mut u64) -> Result<(), ObjectError> {
+        for line in message.as_bytes().split(|byte| *byte == b'\n') {
+            if self.stopped {
+                return Ok(());
+            }
+            let verdict = if line.len() > MAX_LINE {
+                Verdict::Bad(Problem::TooLong)
+            } else {
+                self.decoder.line(line)
+            };
+            if verdict != Verdict::Nothing {
+                *number += 1;
+            }
+            self.take(*number, verdict, line)?;
+        }
+        Ok(())
+    }
+
+    fn read_parquet(&mut self, reader: impl Read) -> Result<(), ObjectError> {
+        let mut file = Vec::new();
+        reader
+            .take(MAX_PARQUET + 1)
+            .read_to_end(&mut file)
+            .map_err(ObjectError::from_read)?;
+        if file.len() as u64 > MAX_PARQUET {
+            let error = io::Error::other(format!("it is larger than {MAX_PARQUET} bytes"));
+            return Err(ObjectError::unreadable(
+                "cannot hold the Parquet file in memory",
+                error,
+            ));
+        }
+        let mut reader = CellReader::try_new(file.into())?;
+        self.decoder.set_header(reader.header().clone());
+        let mut number = 0;
+        while let Some(cells) = reader.next()? {
+            for row in 0..cells.rows() {
+                number += 1;
+                match self.decoder.cells(cells.row(row)) {
+                    Verdict::Record(status) => {
+                        let length = self.decoder.row_length();
+                        self.record(number, status, None, length)?;
+                    }
+                    Verdict::Bad(problem) => {
+                        let explained = |decoder: &Decoder| decoder.explain_row(number, problem);
+                        self.count_bad(explained);
+                    }
+                    Verdict::Nothing | Verdict::Header => {}
+                }
+                if self.stopped {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn take(&mut self, number: u64, verdict: Verdict, line: &[u8]) -> Result<(), ObjectError> {
+        match verdict {
+            Verdict::Record(status) => self.record(number, status, Some(line), line.len())?,
+            Verdict::Bad(problem) => self.bad(number, problem, line),
+            Verdict::Nothing | Verdict::Header => {}
+        }
+        Ok(())
+    }
+
+    /// Takes the record that the decoder read last, from `line` or from the cells of a row.
+    #[inline]
+    fn record(
+        &mut self,
+        number: u64,
+        status: Status,
+        line: Option<&[u8]>,
+        length: usize,
+    ) -> Result<(), ObjectError> {
+        let record = match line {
+            Some(line) => self.decoder.record(line),
+            None => self.decoder.row_record(),
+        };
+        match status {
+            Status::Ok => {
+                self.rows += 1;
+                if self.flows.append(&self.decoder, &record, length) {
+                    self.hand_over();
+                }
+                return Ok(());
+            }
+            Status::NoData => self.nodata += 1,
+            Status::SkipData => self.skipdata += 1,
+        }
+        if self.coverage.is_full(self.source) {
+            let error = io::Error::other(format!("they take too much memory at line {number}"));
+            return Err(ObjectError::unreadable(
+                "cannot hold the NODATA and SKIPDATA records of the object",
+                error,
+            ));
+        }
+        self.coverage.append(&self.decoder, &record, status, number);
+        Ok(())
+    }
+
+    fn hand_over(&mut self) {
+        let batch = self.flows.finish();
+        self.stopped = (self.on_batch)(batch).is_break();
+    }
+
+    #[cold]
+    fn bad(&mut self, number: u64, problem: Problem, line: &[u8]) {
+        self.count_bad(|decoder| decoder.explain(number, problem, line));
+    }
+
+    fn count_bad(&mut self, explain: impl FnOnce(&Decoder) -> BadLine) {
+        self.bad_lines += 1;
+        if self.samples.len() < MAX_SAMPLES {
+            self.samples.push(explain(&self.decoder));
+        }
+    }
+
+    fn finish(mut self, peek: &[u8], bytes: u64) -> Result<Decoded, ObjectError> {
+        let records = self.rows + self.nodata + self.skipdata;
+        if records == 0
+            && !self.decoder.seen_header()
+            && let Some(first) = self.samples.first()
+        {
+            return Err(ObjectError::NotAFlowLog {
+                why: why_not_a_log(first, peek),
+            });
+        }
+        if !self.flows.is_empty() {
+            self.hand_over();
+        }
+        Ok(Decoded {
+            rows: self.rows,
+            nodata: self.nodata,
+            skipdata: self.skipdata,
+            lines: records + self.bad_lines,
+            bad_lines: self.bad_lines,
+            bytes,
+            coverage: self.coverage.finish(self.source),
+            samples: self.samples,
+        })
+    }
+}
+
+fn why_not_a_log(first: &BadLine, peek: &[u8]) -> String {
+    if is_binary(peek) {
+        return "a binary file".to_owned();
+    }
+    let text = first.text.trim();
+    let mut why = format!("no line is a flow log record; the first is `{text}`");
+    // Without a header only the default format can be read, and it would be a pity not to say so.
+    if ["eni-", " ACCEPT", " REJECT", " OK", " NODATA"]
+        .iter()
+        .any(|word| text.contains(word))
+    {
+        why.push_str(" (a custom format without a header needs the flow log's `LogFormat`)");
+    }
+    why
+}
+
+/// Counts what is read.
+struct Counted<R> {
+    reader: R,
+    bytes: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        self.bytes += read as u64;
+        Ok(read)
+    }
+}
