@@ -48,8 +48,7 @@ impl CoverageBuilder {
         line: u64,
     ) {
         if self.header_changes != Some(decoder.header_changes()) {
-            let position =
-                |column: &str| index_of(column).and_then(|field| decoder.header().position(field));
+            let position = |column: &str| decoder.header().position_of(column);
             self.text_positions = COVERAGE_TEXTS.map(position);
             self.time_positions = ["start", "end"].map(position);
             self.header_changes = Some(decoder.header_changes());

@@ -25,6 +25,8 @@ mod coverage;
 mod flows;
 mod read;
 mod schema;
+#[cfg(test)]
+mod tests;
 
 use std::error::Error;
 use std::io;

@@ -292,8 +292,7 @@ impl<'o> Run<'o> {
 
     fn finish(mut self, peek: &[u8], bytes: u64) -> Result<Decoded, ObjectError> {
         let records = self.rows + self.nodata + self.skipdata;
-        if records == 0
-            && !self.decoder.seen_header()
+        if !self.decoder.is_log()
             && let Some(first) = self.samples.first()
         {
             return Err(ObjectError::NotAFlowLog {

@@ -27,6 +27,10 @@ pub(crate) struct Decoder {
     /// Counts changes of the header, so that whoever planned by the old one notices.
     header_changes: u64,
     seen_header: bool,
+    /// Whether no line that counts came yet.
+    at_first: bool,
+    /// Whether a header or a record was there: this is a flow log.
+    is_log: bool,
     in_csv: bool,
     slots: Slots,
     /// The cells of a Parquet row, end to end.
@@ -40,6 +44,8 @@ impl Decoder {
             header: log_format.cloned().unwrap_or_else(Header::v2_default),
             header_changes: 0,
             seen_header: false,
+            at_first: true,
+            is_log: false,
             in_csv: false,
             slots: Slots::default(),
             row: Vec::new(),
@@ -54,9 +60,9 @@ impl Decoder {
         self.header_changes
     }
 
-    /// Whether a header was there that proves a flow log, even if no record follows.
-    pub(crate) fn seen_header(&self) -> bool {
-        self.seen_header
+    /// Whether a header or a record was there: this is a flow log, even if all its other lines are bad.
+    pub(crate) fn is_log(&self) -> bool {
+        self.is_log
     }
 
     /// Decodes one line, without its line feed.
@@ -70,6 +76,7 @@ impl Decoder {
             return Verdict::Nothing;
         }
         let Ok(text) = std::str::from_utf8(&line[from..to]) else {
+            self.at_first = false;
             return Verdict::Bad(Problem::NotUtf8);
         };
         if matches!(line[from], b't' | b'@' | b'"') && is_csv_header(text) {
@@ -82,19 +89,40 @@ impl Decoder {
                 return Verdict::Nothing;
             }
         }
+        let verdict = self.record_or_header(line, from, to);
+        self.is_log |= !matches!(verdict, Verdict::Bad(_));
+        self.at_first = false;
+        verdict
+    }
+
+    fn record_or_header(&mut self, line: &[u8], mut from: usize, to: usize) -> Verdict {
         if line[from].is_ascii_digit() {
             from = self.after_timestamp(line, from, to);
-        } else if let Some(header) = header_in(&line[from..to]) {
+        } else if let Some(header) = self.header_in(&line[from..to]) {
             return self.start_header(header);
         }
         match self.slots.read_line(&self.header, line, from, to) {
             Ok(status) => Verdict::Record(status),
             // A header may also follow the timestamp of an export.
-            Err(problem) => match header_in(&line[from..to]) {
+            Err(problem) => match self.header_in(&line[from..to]) {
                 Some(header) => self.start_header(header),
                 None => Verdict::Bad(problem),
             },
         }
+    }
+
+    /// A header, if the bytes may be one at all: records mostly begin with a digit, which no name does.
+    ///
+    /// A line of one or two names is one only on top or in what is known to be a flow log: `end` alone is a line of Ruby.
+    fn header_in(&self, text: &[u8]) -> Option<Header> {
+        if !text
+            .first()
+            .is_some_and(|first| first.is_ascii_lowercase() || *first == b'$')
+        {
+            return None;
+        }
+        let header = Header::parse(std::str::from_utf8(text).ok()?)?;
+        (header.len() > 2 || self.at_first || self.is_log).then_some(header)
     }
 
     /// Decodes the cells of one Parquet row under `header`, set with [`Decoder::set_header`].
@@ -107,6 +135,7 @@ impl Decoder {
 
     pub(crate) fn set_header(&mut self, header: Header) {
         self.start_header(header);
+        self.is_log = true;
     }
 
     fn start_header(&mut self, header: Header) -> Verdict {
@@ -198,17 +227,6 @@ impl Decoder {
             from
         }
     }
-}
-
-/// A header, if the bytes may be one at all: records mostly begin with a digit, which no name does.
-fn header_in(text: &[u8]) -> Option<Header> {
-    if !text
-        .first()
-        .is_some_and(|first| first.is_ascii_lowercase() || *first == b'$')
-    {
-        return None;
-    }
-    Header::parse(std::str::from_utf8(text).ok()?)
 }
 
 /// The console's CSV (`timestamp,message`) and Logs Insights' (`@timestamp,@message`).

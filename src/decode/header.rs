@@ -53,19 +53,21 @@ pub enum FormatError {
 impl Header {
     /// The header that `line` is, or `None` when it is something else.
     ///
-    /// A header is a line of field names, each at most once, of which at least half (or four) are known: AWS keeps adding
-    /// fields, so a name from the future must not hide the others. It need not begin with `version`, and the console's
-    /// "select all" order is alphabetical.
+    /// A header is a line of field names, each at most once, of which one at least is known and four are, or as many as there are plain
+    /// words: AWS keeps adding fields, so names from the future must not hide the others, and prose must not pass. It need not
+    /// begin with `version`; the console's "select all" order is alphabetical.
     pub fn parse(line: &str) -> Option<Self> {
         // Called for every line that begins with a letter: give up at the first token that is no name, before allocating.
-        let mut known = 0;
-        let mut total = 0;
+        let (mut known, mut words) = (0, 0);
         for token in line.split_ascii_whitespace() {
             let name = bare_name(token)?;
-            total += 1;
-            known += usize::from(field::index_of(name).is_some());
+            if field::index_of(name).is_some() {
+                known += 1;
+            } else if !token.contains(['-', '_', '{']) {
+                words += 1;
+            }
         }
-        if known == 0 || (known * 2 < total && known < 4) {
+        if known == 0 || (known < words && known < 4) {
             return None;
         }
         let names = line.split_ascii_whitespace().filter_map(bare_name);
@@ -171,18 +173,24 @@ impl Header {
     }
 }
 
-/// A token without `${…}`, when it looks like a field's name.
+/// A token without `${…}`, when it looks like a field's name. More than two digits make it an id, as in `eni-0123456789abcdef0`.
 fn bare_name(token: &str) -> Option<&str> {
     let name = match token.strip_prefix("${") {
         Some(rest) => rest.strip_suffix('}')?,
         None => token,
     };
-    let mut bytes = name.bytes();
-    let starts_well = bytes.next().is_some_and(|first| first.is_ascii_lowercase());
-    let goes_on_well = bytes.all(|byte| {
-        byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_'
-    });
-    (starts_well && goes_on_well).then_some(name)
+    if !name.starts_with(|first: char| first.is_ascii_lowercase()) {
+        return None;
+    }
+    let mut digits = 0;
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'-' | b'_' => {}
+            b'0'..=b'9' if digits < 2 => digits += 1,
+            _ => return None,
+        }
+    }
+    Some(name)
 }
 
 #[cfg(test)]
@@ -220,7 +228,9 @@ mod tests {
         let header = Header::parse("version new-field srcaddr newer_field").unwrap();
         assert_eq!(header.columns()[1].name, "new-field");
         assert_eq!(header.columns()[3].field, None);
+        assert!(Header::parse("version new-field other_field ${third}").is_some());
         assert!(Header::parse("the quick type of fox").is_none());
+        assert!(Header::parse("eni-0123456789abcdef0 type").is_none());
     }
 
     #[test]
