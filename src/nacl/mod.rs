@@ -1,1 +1,451 @@
-//! (being written)
+//! Network ACLs as AWS evaluates them: stateless, by rule number, the first match decides.
+//!
+//! Flow logs record neither ICMP types nor which rule decided. So a rule that depends on what is not recorded *may*
+//! match; where that would change the answer, the verdict is [`Action::Undecidable`] instead of a guess.
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::topology::Family;
+use crate::topology::model::{NetworkAcl, NetworkAclEntry};
+
+/// The rule `*` of an IPv4 ACL, as EC2 numbers it.
+pub const IMPLICIT_DENY_V4: u16 = 32767;
+/// The rule `*` of an IPv6 ACL, as EC2 numbers it.
+pub const IMPLICIT_DENY_V6: u16 = 32768;
+
+const ICMP: u8 = 1;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const ICMPV6: u8 = 58;
+
+/// Which way a packet crosses the subnet's edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// Into the subnet.
+    Ingress,
+    /// Out of the subnet.
+    Egress,
+}
+
+impl Direction {
+    /// The word for it in tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        }
+    }
+}
+
+/// What an ACL does with a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Lets it pass.
+    Allow,
+    /// Drops it.
+    Deny,
+    /// Depends on what flow logs do not record.
+    Undecidable,
+}
+
+impl Action {
+    /// The word for it in tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::Undecidable => "undecidable",
+        }
+    }
+}
+
+/// What an ACL does with a packet, and the first rule that decides it or may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Verdict {
+    /// What happens to the packet.
+    pub action: Action,
+    /// The rule; 32767 and 32768 are the implicit deny.
+    pub rule_number: u16,
+}
+
+/// A packet as a flow log shows it, from the subnet's side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Packet {
+    /// Into the subnet or out of it.
+    pub direction: Direction,
+    /// The IANA number.
+    pub protocol: u8,
+    /// The other end: the source on ingress, the destination on egress.
+    pub remote: IpAddr,
+    /// The destination port, in both directions; `None` if it is not recorded.
+    pub dst_port: Option<u16>,
+}
+
+/// A rule of one direction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Lower numbers come first.
+    pub number: u16,
+    /// The IANA number; `None` for every protocol.
+    pub protocol: Option<u8>,
+    /// The other end.
+    pub cidr: IpNet,
+    /// Destination ports; `None` for every port and for protocols without.
+    pub ports: Option<RangeInclusive<u16>>,
+    /// True if the rule is for one ICMP type or code only.
+    pub is_icmp_specific: bool,
+    /// True for allow, false for deny.
+    pub allows: bool,
+}
+
+/// Whether a rule matches a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Match {
+    No,
+    Maybe,
+    Yes,
+}
+
+impl Rule {
+    /// Reads a rule; `None` for one without a readable CIDR, protocol or number, which EC2 does not print.
+    pub fn from_entry(entry: &NetworkAclEntry) -> Option<Self> {
+        let cidr = entry
+            .cidr_block
+            .as_ref()
+            .or(entry.ipv6_cidr_block.as_ref())?;
+        let protocol = match entry.protocol.as_deref()? {
+            "-1" | "all" => None,
+            "tcp" => Some(TCP),
+            "udp" => Some(UDP),
+            "icmp" => Some(ICMP),
+            "icmpv6" => Some(ICMPV6),
+            number => Some(number.parse().ok()?),
+        };
+        // AWS ignores ports of a rule for all protocols, and of protocols that have none.
+        let has_ports = matches!(protocol, Some(TCP | UDP));
+        let port = |port: Option<i32>, default: u16| match port {
+            Some(port) => u16::try_from(port).unwrap_or(default),
+            None => default,
+        };
+        let range = entry
+            .port_range
+            .as_ref()
+            .map(|range| port(range.from, 0)..=port(range.to, u16::MAX));
+        let has_types = matches!(protocol, Some(ICMP | ICMPV6));
+        let is_any = |value: Option<i32>| value.is_none_or(|value| value == -1);
+        let is_icmp_specific = entry
+            .icmp_type_code
+            .as_ref()
+            .is_some_and(|icmp| !is_any(icmp.r#type) || !is_any(icmp.code));
+        Some(Self {
+            number: u16::try_from(entry.rule_number).ok()?,
+            protocol,
+            cidr: cidr.parse::<IpNet>().ok()?.trunc(),
+            ports: range.filter(|range| has_ports && *range != (0..=u16::MAX)),
+            is_icmp_specific: has_types && is_icmp_specific,
+            allows: entry.rule_action.as_deref() == Some("allow"),
+        })
+    }
+
+    fn matches(&self, packet: &Packet) -> Match {
+        // An IPv4 CIDR holds no IPv6 address, so that rules of one family never match the other's packets.
+        if !self.cidr.contains(&packet.remote)
+            || self
+                .protocol
+                .is_some_and(|protocol| protocol != packet.protocol)
+        {
+            return Match::No;
+        }
+        match (&self.ports, packet.dst_port) {
+            (Some(ports), Some(port)) if !ports.contains(&port) => Match::No,
+            (Some(_), None) => Match::Maybe,
+            _ if self.is_icmp_specific => Match::Maybe,
+            _ => Match::Yes,
+        }
+    }
+}
+
+/// A network ACL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nacl {
+    /// Its id.
+    pub id: Arc<str>,
+    /// Its VPC.
+    pub vpc_id: Option<Arc<str>>,
+    /// True for the VPC's default ACL.
+    pub is_default: bool,
+    /// The subnets that it guards.
+    pub subnet_ids: Vec<Arc<str>>,
+    /// Rules for packets into the subnet, by number, without the implicit deny.
+    pub ingress: Vec<Rule>,
+    /// Rules for packets out of the subnet, by number, without the implicit deny.
+    pub egress: Vec<Rule>,
+}
+
+impl Nacl {
+    /// Reads an ACL.
+    pub fn from_record(record: &NetworkAcl) -> Self {
+        let rules = |egress: bool| {
+            let entries = record.entries.iter().filter(|entry| entry.egress == egress);
+            let mut rules: Vec<_> = entries
+                .filter_map(Rule::from_entry)
+                .filter(|rule| rule.number < IMPLICIT_DENY_V4)
+                .collect();
+            rules.sort_by_key(|rule| rule.number);
+            rules
+        };
+        let subnet_ids = record
+            .associations
+            .iter()
+            .filter_map(|association| association.subnet_id.as_deref());
+        Self {
+            id: record.network_acl_id.as_str().into(),
+            vpc_id: record.vpc_id.as_deref().map(Into::into),
+            is_default: record.is_default,
+            subnet_ids: subnet_ids.map(Into::into).collect(),
+            ingress: rules(false),
+            egress: rules(true),
+        }
+    }
+
+    /// The rules of one direction, by number.
+    pub fn rules(&self, direction: Direction) -> &[Rule] {
+        match direction {
+            Direction::Ingress => &self.ingress,
+            Direction::Egress => &self.egress,
+        }
+    }
+
+    /// What the ACL does with a packet: the first rule that matches, else the implicit deny.
+    ///
+    /// It says nothing about packets that stay in their subnet: those no ACL sees.
+    pub fn evaluate(&self, packet: &Packet) -> Verdict {
+        evaluate(self.rules(packet.direction), packet)
+    }
+}
+
+/// What rules, in order of their numbers, do with a packet of their direction.
+pub fn evaluate(rules: &[Rule], packet: &Packet) -> Verdict {
+    let implicit = match Family::of(packet.remote) {
+        Family::V4 => IMPLICIT_DENY_V4,
+        Family::V6 => IMPLICIT_DENY_V6,
+    };
+    let mut first_maybe: Option<&Rule> = None;
+    let mut maybe_allows = false;
+    let mut maybe_denies = false;
+    let (mut allows, mut number) = (false, implicit);
+    for rule in rules {
+        match rule.matches(packet) {
+            Match::No => {}
+            Match::Maybe => {
+                first_maybe = first_maybe.or(Some(rule));
+                maybe_allows |= rule.allows;
+                maybe_denies |= !rule.allows;
+            }
+            Match::Yes => {
+                (allows, number) = (rule.allows, rule.number);
+                break;
+            }
+        }
+    }
+    let disagrees = if allows { maybe_denies } else { maybe_allows };
+    match first_maybe {
+        Some(rule) if disagrees => Verdict {
+            action: Action::Undecidable,
+            rule_number: rule.number,
+        },
+        _ => Verdict {
+            action: if allows { Action::Allow } else { Action::Deny },
+            rule_number: number,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn nacl(entries: serde_json::Value) -> Nacl {
+        let record: NetworkAcl = serde_json::from_value(json!({
+            "NetworkAclId": "acl-1", "VpcId": "vpc-1", "IsDefault": false,
+            "Associations": [{"SubnetId": "subnet-1"}], "Entries": entries
+        }))
+        .unwrap();
+        Nacl::from_record(&record)
+    }
+
+    fn rule(
+        number: i32,
+        action: &str,
+        protocol: &str,
+        cidr: &str,
+        ports: Option<(i32, i32)>,
+    ) -> serde_json::Value {
+        let key = if cidr.contains(':') {
+            "Ipv6CidrBlock"
+        } else {
+            "CidrBlock"
+        };
+        let mut rule = json!({"RuleNumber": number, "RuleAction": action, "Protocol": protocol, "Egress": false, key: cidr});
+        if let Some((from, to)) = ports {
+            rule["PortRange"] = json!({"From": from, "To": to});
+        }
+        rule
+    }
+
+    fn into(protocol: u8, remote: &str, dst_port: Option<u16>) -> Packet {
+        Packet {
+            direction: Direction::Ingress,
+            protocol,
+            remote: remote.parse().unwrap(),
+            dst_port,
+        }
+    }
+
+    fn verdict(action: Action, rule_number: u16) -> Verdict {
+        Verdict {
+            action,
+            rule_number,
+        }
+    }
+
+    #[test]
+    fn the_lowest_number_that_matches_decides() {
+        let nacl = nacl(json!([
+            rule(200, "allow", "6", "0.0.0.0/0", Some((443, 443))),
+            rule(100, "deny", "6", "198.51.100.0/24", Some((443, 443))),
+            rule(300, "allow", "-1", "10.0.0.0/8", None),
+            rule(32767, "deny", "-1", "0.0.0.0/0", None),
+        ]));
+        assert_eq!(
+            nacl.evaluate(&into(6, "198.51.100.7", Some(443))),
+            verdict(Action::Deny, 100)
+        );
+        assert_eq!(
+            nacl.evaluate(&into(6, "203.0.113.7", Some(443))),
+            verdict(Action::Allow, 200)
+        );
+        assert_eq!(
+            nacl.evaluate(&into(6, "203.0.113.7", Some(22))),
+            verdict(Action::Deny, 32767)
+        );
+        assert_eq!(
+            nacl.evaluate(&into(17, "10.1.2.3", Some(53))),
+            verdict(Action::Allow, 300)
+        );
+        assert_eq!(
+            nacl.evaluate(&into(17, "203.0.113.7", Some(443))),
+            verdict(Action::Deny, 32767)
+        );
+    }
+
+    #[test]
+    fn a_new_acl_denies_everything_in_both_families() {
+        let nacl = nacl(json!([
+            rule(32767, "deny", "-1", "0.0.0.0/0", None),
+            rule(32768, "deny", "-1", "::/0", None)
+        ]));
+        assert_eq!(nacl.ingress, []);
+        assert_eq!(
+            nacl.evaluate(&into(6, "10.0.0.1", Some(22))),
+            verdict(Action::Deny, 32767)
+        );
+        assert_eq!(
+            nacl.evaluate(&into(6, "2001:db8::1", Some(22))),
+            verdict(Action::Deny, 32768)
+        );
+    }
+
+    #[test]
+    fn families_and_directions_never_mix() {
+        let nacl = nacl(json!([
+            rule(100, "allow", "-1", "0.0.0.0/0", None),
+            rule(101, "deny", "-1", "::/0", None)
+        ]));
+        assert_eq!(
+            nacl.evaluate(&into(6, "2001:db8::1", Some(22))),
+            verdict(Action::Deny, 101)
+        );
+        let out = Packet {
+            direction: Direction::Egress,
+            ..into(6, "10.0.0.1", Some(22))
+        };
+        assert_eq!(nacl.evaluate(&out), verdict(Action::Deny, 32767));
+    }
+
+    #[test]
+    fn ports_count_for_tcp_and_udp_only() {
+        let nacl = nacl(json!([
+            rule(100, "deny", "-1", "192.0.2.0/24", Some((80, 80))),
+            rule(110, "allow", "132", "0.0.0.0/0", Some((80, 80))),
+            rule(120, "allow", "17", "0.0.0.0/0", Some((0, 65535))),
+        ]));
+        assert_eq!(
+            nacl.evaluate(&into(6, "192.0.2.1", Some(22))),
+            verdict(Action::Deny, 100)
+        );
+        assert_eq!(
+            nacl.evaluate(&into(132, "10.0.0.1", Some(22))),
+            verdict(Action::Allow, 110)
+        );
+        assert_eq!(
+            nacl.evaluate(&into(17, "10.0.0.1", None)),
+            verdict(Action::Allow, 120)
+        );
+    }
+
+    #[test]
+    fn an_icmp_type_is_undecidable_only_where_it_would_decide() {
+        let typed = |number, action, protocol| {
+            let mut rule = rule(number, action, protocol, "0.0.0.0/0", None);
+            rule["IcmpTypeCode"] = json!({"Type": 8, "Code": -1});
+            rule
+        };
+        let echo_only = nacl(json!([typed(100, "allow", "1")]));
+        assert_eq!(
+            echo_only.evaluate(&into(1, "10.0.0.1", Some(0))),
+            verdict(Action::Undecidable, 100)
+        );
+        assert_eq!(
+            echo_only.evaluate(&into(6, "10.0.0.1", Some(22))),
+            verdict(Action::Deny, 32767)
+        );
+        let echo_and_all = nacl(json!([
+            typed(100, "allow", "1"),
+            rule(200, "allow", "-1", "0.0.0.0/0", None)
+        ]));
+        assert_eq!(
+            echo_and_all.evaluate(&into(1, "10.0.0.1", Some(0))),
+            verdict(Action::Allow, 200)
+        );
+        let any_type = nacl(
+            json!([{"RuleNumber": 90, "RuleAction": "allow", "Protocol": "1", "Egress": false,
+            "CidrBlock": "0.0.0.0/0", "IcmpTypeCode": {"Type": -1, "Code": -1}}]),
+        );
+        assert_eq!(
+            any_type.evaluate(&into(1, "10.0.0.1", None)),
+            verdict(Action::Allow, 90)
+        );
+    }
+
+    #[test]
+    fn a_port_that_is_not_recorded_may_match() {
+        let nacl = nacl(json!([rule(
+            100,
+            "allow",
+            "6",
+            "0.0.0.0/0",
+            Some((443, 443))
+        )]));
+        assert_eq!(
+            nacl.evaluate(&into(6, "10.0.0.1", None)),
+            verdict(Action::Undecidable, 100)
+        );
+    }
+}

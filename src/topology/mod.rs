@@ -1,1 +1,79 @@
-//! (being written)
+//! The network's own topology: read from EC2's JSON, kept as snapshots, asked what an address means.
+//!
+//! ```text
+//! *.json ──> import ──> Snapshot ──> History ──> Network (as of a moment)
+//!                                                  ├─ vantage: which interface, subnet, VPC recorded a flow
+//!                                                  ├─ resolve: what an address means from there
+//!                                                  ├─ route:   which route is in force
+//!                                                  └─ subnet.class: public, private_nat, … and why
+//! ```
+//!
+//! No detections, no SQL, no network access of its own.
+
+mod batches;
+mod build;
+mod class;
+mod ec2;
+mod error;
+mod gaps;
+mod history;
+mod import;
+mod ip_ranges;
+pub mod model;
+mod network;
+mod resolve;
+mod route;
+mod show;
+mod snapshot;
+#[cfg(test)]
+mod world;
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+pub use batches::tables;
+pub use class::Class;
+pub use error::TopologyError;
+pub use history::History;
+pub use import::{Imported, import};
+pub use ip_ranges::{IpRanges, Owner};
+pub use network::{Interface, InterfaceKind, NatGateway, Network, Settings, Subnet, Vpc};
+pub use resolve::{Endpoint, Scope, Vantage};
+pub use route::{Route, RouteTable, RouteTarget};
+pub use show::{SubnetRow, subnet_rows};
+pub use snapshot::Snapshot;
+
+/// IPv4 or IPv6: routes, rules and classes of one never apply to the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// An address's family.
+    pub fn of(addr: IpAddr) -> Self {
+        if addr.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+
+    /// A CIDR's family.
+    pub fn of_net(net: &IpNet) -> Self {
+        match net {
+            IpNet::V4(_) => Self::V4,
+            IpNet::V6(_) => Self::V6,
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
+    }
+}
