@@ -11,7 +11,7 @@ use crate::batch::flows::FlowsBuilder;
 use crate::batch::{Decoded, ObjectError, ReadOptions};
 use crate::decode::{
     BadLine, Content, Decoder, Envelope, Line, Lines, MAX_LINE, PEEK, Piece, Pieces, Problem,
-    Status, Verdict, is_binary, read_some, sniff,
+    Status, Verdict, first_line, is_binary, read_some, sniff,
 };
 
 /// How many bad lines of an object are kept.
@@ -76,6 +76,7 @@ struct Run<'o> {
     flows: FlowsBuilder,
     coverage: CoverageBuilder,
     source: &'o str,
+    has_log_format: bool,
     on_batch: &'o mut dyn FnMut(RecordBatch) -> ControlFlow<()>,
     stopped: bool,
     rows: u64,
@@ -103,6 +104,7 @@ impl<'o> Run<'o> {
             flows,
             coverage: CoverageBuilder::new(),
             source: &options.source,
+            has_log_format: options.log_format.is_some(),
             on_batch,
             stopped: false,
             rows: 0,
@@ -293,11 +295,9 @@ impl<'o> Run<'o> {
     fn finish(mut self, peek: &[u8], bytes: u64) -> Result<Decoded, ObjectError> {
         let records = self.rows + self.nodata + self.skipdata;
         if !self.decoder.is_log()
-            && let Some(first) = self.samples.first()
+            && let Some(why) = why_not_a_log(self.samples.first(), peek, self.has_log_format)
         {
-            return Err(ObjectError::NotAFlowLog {
-                why: why_not_a_log(first, peek),
-            });
+            return Err(ObjectError::NotAFlowLog { why });
         }
         if !self.flows.is_empty() {
             self.hand_over();
@@ -315,20 +315,33 @@ impl<'o> Run<'o> {
     }
 }
 
-fn why_not_a_log(first: &BadLine, peek: &[u8]) -> String {
+/// What an object without any header or record is instead; nothing when it is empty, or holds only what goes around records.
+fn why_not_a_log(bad: Option<&BadLine>, peek: &[u8], has_log_format: bool) -> Option<String> {
+    let first = BadLine::sample(first_line(peek));
+    let first = first.trim();
+    if bad.is_none() && !first.starts_with('#') {
+        return None;
+    }
     if is_binary(peek) {
-        return "a binary file".to_owned();
+        return Some("a binary file".to_owned());
     }
-    let text = first.text.trim();
-    let mut why = format!("no line is a flow log record; the first is `{text}`");
-    // Without a header only the default format can be read, and it would be a pity not to say so.
-    if ["eni-", " ACCEPT", " REJECT", " OK", " NODATA"]
-        .iter()
-        .any(|word| text.contains(word))
-    {
-        why.push_str(" (a custom format without a header needs the flow log's `LogFormat`)");
+    // In an envelope the record says more than the first line, which may be everything.
+    let bad = bad.map(|bad| bad.text.trim()).unwrap_or_default();
+    let first = if first.starts_with(['{', '[']) && !bad.is_empty() {
+        bad
+    } else {
+        first
+    };
+    let mut why = format!("no line is a flow log record; the first is `{first}`");
+    let words = ["eni-", " ACCEPT", " REJECT", " OK", " NODATA"];
+    if words.iter().any(|word| bad.contains(word)) {
+        // It looks like one, so say what is missing: without a header only one format can be read.
+        why.push_str(match has_log_format {
+            true => " (it has no header, and does not fit the log format that was given)",
+            false => " (a custom format without a header needs the flow log's `LogFormat`)",
+        });
     }
-    why
+    Some(why)
 }
 
 /// Counts what is read.

@@ -338,6 +338,10 @@ fn other_files_are_told_apart_with_a_reason() {
         "JSON, but neither a CloudWatch nor a Firehose envelope"
     );
     assert_eq!(
+        why_not(b"# nothing else\n"),
+        "no line is a flow log record; the first is `# nothing else`"
+    );
+    assert_eq!(
         why_not(b"[package]\nname = \"x\"\n"),
         "no line is a flow log record; the first is `[package]`"
     );
@@ -347,7 +351,7 @@ fn other_files_are_told_apart_with_a_reason() {
     );
     assert_eq!(
         why_not(b"# Title\n\nSome words.\n"),
-        "no line is a flow log record; the first is `Some words.`"
+        "no line is a flow log record; the first is `# Title`"
     );
     assert_eq!(
         why_not(b"3 vpc-1 eni-1 ACCEPT OK\n"),

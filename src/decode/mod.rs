@@ -38,5 +38,5 @@ pub(crate) use envelope::{Envelope, Piece, Pieces};
 pub(crate) use field::{Rule, index_of};
 pub(crate) use lines::{Line, Lines, MAX_LINE, read_some};
 pub(crate) use record::{Problem, Record, Status};
-pub(crate) use sniff::{Content, PEEK, is_binary, sniff};
+pub(crate) use sniff::{Content, PEEK, first_line, is_binary, sniff};
 pub(crate) use value::{date_of, push_address, push_tag};

@@ -108,7 +108,7 @@ fn begins_like_json(peek: &[u8]) -> bool {
 }
 
 /// The first line that is not blank.
-fn first_line(peek: &[u8]) -> &[u8] {
+pub(crate) fn first_line(peek: &[u8]) -> &[u8] {
     let peek = peek.strip_prefix(b"\xef\xbb\xbf").unwrap_or(peek);
     peek.split(|byte| *byte == b'\n')
         .find(|line| !line.trim_ascii().is_empty())

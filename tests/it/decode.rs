@@ -7,7 +7,10 @@
 //! - The centralized-logging and flowlogs-reader parsers drop NODATA; here it is coverage.
 //! - The OpenTelemetry Collector sets the network's source from `pkt-srcaddr` where that differs; both stay columns of their own here.
 
-#![allow(clippy::unwrap_used, reason = "a test that unwraps fails loudly, as it should")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that unwraps fails loudly, as it should"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
