@@ -1,10 +1,6 @@
 //! What can go wrong while listing and fetching, in one line each, with what to try.
 
-use std::error::Error;
 use std::io;
-
-/// The cause below an error of the network or the SDK.
-pub type Cause = Box<dyn Error + Send + Sync + 'static>;
 
 /// A source, or one of its objects, could not be read.
 ///
@@ -71,8 +67,10 @@ pub enum SourceError {
         message: String,
     },
     /// None of the places where the SDK looks for credentials has any.
-    #[error("found no AWS credentials: {message}")]
+    #[error("found no AWS credentials{}: {message}", in_profile(profile.as_deref()))]
     NoCredentials {
+        /// The profile that was asked for.
+        profile: Option<String>,
         /// In the SDK's words.
         message: String,
     },
@@ -119,8 +117,6 @@ pub enum SourceError {
         endpoint: String,
         /// What the connection said.
         message: String,
-        /// The SDK's error.
-        source: Cause,
     },
     /// S3 answered with an error that has no case of its own here.
     #[error("S3 failed on `{what}` with status {status}: {code}: {message}")]
@@ -181,6 +177,11 @@ impl SourceError {
             Self::ListDenied { .. } => {
                 "the role needs `s3:ListBucket` for this prefix (a policy may allow it only below `AWSLogs/`: then name that), and `--requester-pays` where the reader pays"
             }
+            Self::NoCredentials {
+                profile: Some(_), ..
+            } => {
+                "check the profile's name with `aws configure list-profiles`, and sign in again if it uses single sign-on: `aws sso login`"
+            }
             Self::NoCredentials { .. } => {
                 "set `AWS_PROFILE`, or run `aws sso login` or `aws configure`, or give this machine a role"
             }
@@ -205,4 +206,10 @@ impl SourceError {
         };
         Some(hint.to_owned())
     }
+}
+
+fn in_profile(profile: Option<&str>) -> String {
+    profile
+        .map(|profile| format!(" with profile `{profile}`"))
+        .unwrap_or_default()
 }

@@ -57,7 +57,7 @@ fn inflate_within<R: Read>(mut raw: R, limits: Limits) -> io::Result<Inflated<R>
                 failed: false,
             },
         );
-        State::Member(GzDecoder::new(input))
+        State::Member(Box::new(GzDecoder::new(input)))
     } else {
         State::Plain(whole)
     };
@@ -77,7 +77,7 @@ pub struct Inflated<R> {
 
 enum State<R> {
     Plain(Chain<Cursor<Vec<u8>>, R>),
-    Member(GzDecoder<Input<R>>),
+    Member(Box<GzDecoder<Input<R>>>),
     Ended,
 }
 
@@ -134,7 +134,9 @@ impl<R: Read> Inflated<R> {
         match input.fill_buf()?.first() {
             None => {}
             Some(0) => expect_only_zeros(&mut input)?,
-            Some(byte) if *byte == MAGIC[0] => self.state = State::Member(GzDecoder::new(input)),
+            Some(byte) if *byte == MAGIC[0] => {
+                self.state = State::Member(Box::new(GzDecoder::new(input)))
+            }
             Some(byte) => {
                 let message =
                     format!("unexpected data after the end of the gzip data: byte `{byte:#04x}`");

@@ -8,7 +8,7 @@
 //!
 //! Transit Gateway's guide writes `service=` without `aws-`; some landing zones put an organization's id behind `AWSLogs`.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Utc};
 
 /// The folder of flow logs among those of other services, and the second word of a file's name.
 const SERVICE: &str = "vpcflowlogs";
@@ -143,8 +143,6 @@ pub(super) struct DateFolders {
     pub(super) last_day: NaiveDate,
     pub(super) hourly: bool,
     pub(super) style: Style,
-    /// Whether every number has its full width, so that folders sort by time.
-    pub(super) padded: bool,
     whole: bool,
 }
 
@@ -155,13 +153,60 @@ pub(super) enum Style {
     Hive,
 }
 
-impl Style {
-    /// The folders of a day, without the last `/`.
-    pub(super) fn day(self, day: NaiveDate) -> String {
-        match self {
-            Self::Plain => day.format("%Y/%m/%d").to_string(),
-            Self::Hive => day.format("year=%Y/month=%m/day=%d").to_string(),
+impl DateFolders {
+    /// Where to go on from here for a later day: just before its year, or its month, or the day itself, whichever is new.
+    pub(super) fn ahead_to(&self, day: NaiveDate) -> String {
+        let format = match self.common_with(day) {
+            Common::Nothing => "%Y",
+            Common::Year => "%Y/%m",
+            Common::Month => "%Y/%m/%d",
+        };
+        self.style.folders(day, format)
+    }
+
+    /// Where to go on from here when `day` was the last one wanted: behind the days of this month, behind the months of this year, or
+    /// behind the years. A `:` sorts behind all digits and before letters, so that other folders are still seen.
+    pub(super) fn behind_all_after(&self, day: NaiveDate) -> String {
+        let format = match self.common_with(day) {
+            Common::Nothing => ":",
+            Common::Year => "%Y/:",
+            Common::Month => "%Y/%m/:",
+        };
+        self.style.folders(day, format)
+    }
+
+    fn common_with(&self, day: NaiveDate) -> Common {
+        let (first, last) = (self.first_day, self.last_day);
+        if first.year() != day.year() || last.year() != day.year() {
+            Common::Nothing
+        } else if first.month() != day.month() || last.month() != day.month() {
+            Common::Year
+        } else {
+            Common::Month
         }
+    }
+}
+
+/// What two days have in common.
+enum Common {
+    Nothing,
+    Year,
+    Month,
+}
+
+impl Style {
+    /// Formats `day` in folders: up to three, for year, month and day.
+    fn folders(self, day: NaiveDate, format: &str) -> String {
+        let names = match self {
+            Self::Plain => [""; 3],
+            Self::Hive => ["year=", "month=", "day="],
+        };
+        let folders: Vec<String> = names
+            .iter()
+            .zip(format.split('/'))
+            .map(|(name, part)| format!("{name}{}", day.format(part)))
+            .collect();
+        folders.join("/")
     }
 }
 
@@ -251,24 +296,19 @@ impl DateFolders {
         } else {
             Style::Plain
         };
+        // AWS writes every number in full width, so that folders sort by time; anything else is somebody's own folder.
         let number = |value: &str, name: &str, width: usize| {
             let digits = if style == Style::Hive {
                 value.strip_prefix(name)?
             } else {
                 value
             };
-            let number: u32 = digits.parse().ok().filter(|_| {
-                digits.len() <= width && digits.bytes().all(|byte| byte.is_ascii_digit())
-            })?;
-            Some((number, digits.len() == width))
+            let is_number =
+                digits.len() == width && digits.bytes().all(|byte| byte.is_ascii_digit());
+            digits.parse::<u32>().ok().filter(|_| is_number)
         };
-        let (year, mut padded) = number(first, "year=", 4)?;
-        let year = i32::try_from(year).ok()?;
-        let mut next = |name| {
-            let (number, full_width) = number(parts.next()?.value, name, 2)?;
-            padded &= full_width;
-            Some(number)
-        };
+        let year = i32::try_from(number(first, "year=", 4)?).ok()?;
+        let mut next = |name| number(parts.next()?.value, name, 2);
         let month = next("month=");
         let day = month.and_then(|_| next("day="));
         let hour = day.and_then(|_| next("hour="));
@@ -297,7 +337,6 @@ impl DateFolders {
             last_day,
             hourly,
             style,
-            padded,
             whole: day.is_some(),
         })
     }

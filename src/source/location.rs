@@ -40,9 +40,7 @@ impl Location {
             return refuse("`s3://bucket/prefix`, a path or `-`");
         }
         // The console shows a flow log's destination as an ARN.
-        if let Some(rest) =
-            strip_scheme(text, "s3://").or_else(|| text.strip_prefix("arn:aws:s3:::"))
-        {
+        if let Some(rest) = strip_scheme(text, "s3://").or_else(|| bucket_arn(text)) {
             let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
             if bucket.is_empty() || bucket.contains(char::is_whitespace) {
                 return refuse("a bucket's name behind `s3://`");
@@ -82,6 +80,12 @@ impl fmt::Display for Location {
     }
 }
 
+/// What follows `arn:{partition}:s3:::`.
+fn bucket_arn(text: &str) -> Option<&str> {
+    let (partition, rest) = text.strip_prefix("arn:")?.split_once(":s3:::")?;
+    partition.starts_with("aws").then_some(rest)
+}
+
 fn strip_scheme<'t>(text: &'t str, scheme: &str) -> Option<&'t str> {
     let (head, rest) = text.split_at_checked(scheme.len())?;
     head.eq_ignore_ascii_case(scheme).then_some(rest)
@@ -106,6 +110,7 @@ mod tests {
             ("S3://logs/a/b c/", s3("logs", "a/b c/")),
             ("s3://logs/AWSLogs/x.log.gz", s3("logs", "AWSLogs/x.log.gz")),
             ("arn:aws:s3:::logs/team", s3("logs", "team")),
+            ("arn:aws-cn:s3:::logs", s3("logs", "")),
             ("-", Location::Stdin),
             ("./-", Location::Path("./-".into())),
             ("logs/today", Location::Path("logs/today".into())),

@@ -44,7 +44,7 @@ use std::io::Read;
 use chrono::{DateTime, Utc};
 use futures::stream::{BoxStream, StreamExt};
 
-pub use error::{Cause, SourceError};
+pub use error::SourceError;
 pub use location::Location;
 pub use s3::S3Settings;
 pub use selection::Selection;

@@ -2,9 +2,9 @@
 //!
 //! Names never say too little: whatever cannot be read from a key is not a reason to leave the object out.
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
-use super::key::{self, DateFolders, FlowLogKey, Folders};
+use super::key::{self, FlowLogKey, Folders};
 
 /// A file is named by the start of the five-minute slot in which it was published and holds records that end in that slot or
 /// before (AWS's guide, "Flow log files"): for records from `from` on, the slot that began up to five minutes earlier counts.
@@ -23,8 +23,9 @@ const BEHIND_ALL: char = '~';
 
 /// What to read of a source. Empty means everything.
 ///
-/// Times are those of the records; objects whose names rule them out are not even listed where that can be avoided. Records
-/// inside the objects that are read still have to be filtered.
+/// Times are those of the records, accounts those that created the flow logs. A jump over days that are not wanted also passes by
+/// what somebody put between the date folders of a region under a name like theirs (`2020x`); everything else that names cannot
+/// place is read. Records inside the objects that are read still have to be filtered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
     /// Records that end at or after this time.
@@ -129,22 +130,18 @@ impl Selection {
         let last_wanted = self
             .to
             .map(|to| plus(to, LATENESS + FOLDER_LAG).date_naive());
-        if let Some(first_wanted) =
-            first_wanted.filter(|first_wanted| date.last_day < *first_wanted)
-        {
-            return unwanted(to_day(region.path, &date, first_wanted));
+        if let Some(day) = first_wanted.filter(|day| date.last_day < *day) {
+            return unwanted(Some(format!("{}{}", region.path, date.ahead_to(day))));
         }
-        if last_wanted.is_some_and(|last_wanted| date.first_day > last_wanted) {
-            return unwanted(date.padded.then(|| behind(region.path)));
+        if let Some(day) = last_wanted.filter(|day| date.first_day > *day) {
+            return unwanted(Some(format!(
+                "{}{}",
+                region.path,
+                date.behind_all_after(day)
+            )));
         }
         None
     }
-}
-
-/// The place just before a day's folder; only folders with all their digits sort by time.
-fn to_day(region: &str, date: &DateFolders, day: NaiveDate) -> Option<String> {
-    date.padded
-        .then(|| format!("{region}{}", date.style.day(day)))
 }
 
 fn behind(folder: &str) -> String {
@@ -261,21 +258,19 @@ mod tests {
     fn jumps_to_the_first_day_and_behind_the_last() {
         let selection = between("2026-03-01T00:02:00Z", "2026-03-02T21:30:00Z");
         let cases = [
-            ("2019/12/31", Some("2026/02/28")),
-            ("2026/01/05/07", Some("2026/02/28")),
-            ("2026/03/04", Some("~")),
-            ("2027/01/01/00", Some("~")),
-            (
-                "year=2025/month=01/day=01",
-                Some("year=2026/month=02/day=28"),
-            ),
-            ("year=2026/month=04/day=01/hour=00", Some("~")),
-            ("2026/1/5", None),
-            ("2026/3/4", None),
+            ("2019/12/31", "2026"),
+            ("2026/01/05/07", "2026/02"),
+            ("2026/02/27", "2026/02/28"),
+            ("2026/03/04", "2026/03/:"),
+            ("2026/05/04", "2026/:"),
+            ("2027/01/01/00", ":"),
+            ("year=2025/month=01/day=01", "year=2026"),
+            ("year=2026/month=02/day=01", "year=2026/month=02/day=28"),
+            ("year=2026/month=04/day=01/hour=00", "year=2026/month=:"),
         ];
         for (folder, target) in cases {
             let region = "AWSLogs/111111111111/vpcflowlogs/us-east-1/";
-            let resume_after = target.map(|target| format!("{region}{target}"));
+            let resume_after = Some(format!("{region}{target}"));
             assert_eq!(
                 selection.judge(&format!("{region}{folder}/x.log.gz")),
                 Verdict::Unwanted { resume_after },
@@ -288,7 +283,7 @@ mod tests {
             "2026/03/01",
             "2026/03/02/23",
             "2026/03/03",
-            "year=2026/month=3/day=1",
+            "2026/1/5",
         ] {
             let key = format!("AWSLogs/111111111111/vpcflowlogs/us-east-1/{folder}/x.log.gz");
             assert!(is_read(&selection.judge(&key)), "{folder}");
@@ -340,5 +335,66 @@ mod tests {
             "AWSLogs/123456789012/backup/{}",
             at("20260131T0950Z")
         ))));
+    }
+
+    /// Goes through sorted keys page by page, as the listing of a bucket does, and jumps where a verdict says so.
+    fn scan(keys: &[String], selection: &Selection, page: usize) -> Vec<String> {
+        let (mut read, mut at) = (Vec::new(), 0);
+        while at < keys.len() {
+            let end = keys.len().min(at + page);
+            let is_read = |key: &&String| is_read(&selection.judge(key));
+            read.extend(keys[at..end].iter().filter(is_read).cloned());
+            let verdict = selection.judge(&keys[end - 1]);
+            at = match verdict.resume_after() {
+                Some(target) => end.max(keys.partition_point(|key| key.as_str() <= target)),
+                None => end,
+            };
+        }
+        read
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn jumping_reads_exactly_what_reading_every_key_would(
+            picks in proptest::collection::vec((0..3_usize, 0..5_usize, 0..2_usize, 0..8_usize, 0..900_i64), 1..200),
+            from in 0..900_i64,
+            length in 0..60_i64,
+            (has_from, has_to, by_account, by_region) in proptest::prelude::any::<(bool, bool, bool, bool)>(),
+            page in 1..7_usize,
+        ) {
+            let start = time("2023-11-20T07:00:00Z");
+            let accounts = ["111111111111", "222222222222", "333333333333"];
+            let regions = ["eu-west-1", "us-east-1"];
+            let mut keys: Vec<String> = picks
+                .into_iter()
+                .map(|(account, service, region, shape, days)| {
+                    let slot = start + TimeDelta::hours(days * 25);
+                    let (account, region) = (accounts[account], regions[region]);
+                    let service = ["vpcflowlogs", "vpcflowlogs", "vpcflowlogs", "CloudTrail", "Config"][service];
+                    let name = format!("{account}_{service}_{region}_fl-01_{}_1a.log.gz", slot.format("%Y%m%dT%H%MZ"));
+                    let folder = match shape {
+                        0 | 1 => slot.format("%Y/%m/%d").to_string(),
+                        2 => slot.format("%Y/%m/%d/%H").to_string(),
+                        3 => slot.format("year=%Y/month=%m/day=%d").to_string(),
+                        4 => slot.format("year=%Y/month=%m/day=%d/hour=%H").to_string(),
+                        5 => "archive".to_owned(),
+                        6 => "year=latest".to_owned(),
+                        _ => slot.format("year=%Y/notes").to_string(),
+                    };
+                    format!("AWSLogs/{account}/{service}/{region}/{folder}/{name}")
+                })
+                .collect();
+            keys.sort();
+            keys.dedup();
+            let from = start + TimeDelta::days(from);
+            let selection = Selection {
+                from: has_from.then_some(from),
+                to: has_to.then_some(from + TimeDelta::days(length)),
+                accounts: if by_account { vec![accounts[1].to_owned()] } else { Vec::new() },
+                regions: if by_region { vec![regions[1].to_owned()] } else { Vec::new() },
+            };
+            let expected: Vec<String> = keys.iter().filter(|key| is_read(&selection.judge(key))).cloned().collect();
+            proptest::prop_assert_eq!(scan(&keys, &selection, page), expected);
+        }
     }
 }

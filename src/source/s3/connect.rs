@@ -59,7 +59,7 @@ pub(super) async fn connect(
     settings: &S3Settings,
 ) -> Result<Bucket, SourceError> {
     let config = load(settings).await;
-    expect_credentials(&config).await?;
+    expect_credentials(&config, settings).await?;
     let region = config
         .region()
         .map_or_else(|| ANY_REGION.to_owned(), ToString::to_string);
@@ -122,14 +122,28 @@ async fn load(settings: &S3Settings) -> SdkConfig {
 }
 
 /// Asks the chain once before any request: a request would wrap the answer into something that nobody understands.
-async fn expect_credentials(config: &SdkConfig) -> Result<(), SourceError> {
-    let none = |message: String| Err(SourceError::NoCredentials { message });
+async fn expect_credentials(config: &SdkConfig, settings: &S3Settings) -> Result<(), SourceError> {
+    let none = |message: String| {
+        let profile = settings
+            .profile
+            .clone()
+            .or_else(|| std::env::var("AWS_PROFILE").ok())
+            .filter(|name| !name.is_empty());
+        Err(SourceError::NoCredentials { profile, message })
+    };
     let Some(provider) = config.credentials_provider() else {
         return none("none are configured".to_owned());
     };
     match tokio::time::timeout(CREDENTIALS_TIMEOUT, provider.provide_credentials()).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => none(super::explain::chain(&error)),
+        Ok(Err(error)) => {
+            let message = super::explain::chain(&error);
+            // The chain goes on to tell of every place where it looked, in a screenful.
+            let told = message
+                .split_once(". Attempted: ")
+                .map(|(told, _)| told.to_owned());
+            none(told.unwrap_or(message))
+        }
         Err(_) => none(format!("no answer in {} s", CREDENTIALS_TIMEOUT.as_secs())),
     }
 }

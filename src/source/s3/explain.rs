@@ -110,12 +110,14 @@ impl Bucket {
         let message = chain(&error);
         // Credentials that have run out while we were reading and could not be renewed.
         if message.contains("credentials") {
-            return SourceError::NoCredentials { message };
+            return SourceError::NoCredentials {
+                profile: None,
+                message,
+            };
         }
         SourceError::Unreachable {
             endpoint: self.endpoint.clone(),
             message,
-            source: Box::new(error),
         }
     }
 }
