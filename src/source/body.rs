@@ -12,7 +12,8 @@ const CHUNKS_AHEAD: usize = 8;
 #[derive(Debug)]
 pub(super) enum Part {
     Chunk(Bytes),
-    /// All has been received. Without it a download that died would look like the end of the object.
+    /// All has been received. Without it a download that died would look like the end of the
+    /// object.
     End,
     Failed(io::Error),
 }

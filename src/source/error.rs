@@ -4,7 +4,8 @@ use std::io;
 
 /// A source, or one of its objects, could not be read.
 ///
-/// [`is_object_only`](Self::is_object_only) tells whether the next object is worth trying, [`hint`](Self::hint) what to do.
+/// [`is_object_only`](Self::is_object_only) tells whether the next object is worth trying,
+/// [`hint`](Self::hint) what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceError {
@@ -135,7 +136,8 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// Whether only one object is concerned: others may well be readable. Otherwise the whole source has to be given up.
+    /// Whether only one object is concerned: others may well be readable. Otherwise the whole
+    /// source has to be given up.
     pub fn is_object_only(&self) -> bool {
         match self {
             Self::Open { .. }

@@ -1,7 +1,8 @@
 //! Inflates gzip objects: any number of members, nothing lost in silence, bombs refused.
 //!
-//! Whether an object is gzip is told by its first bytes, never by its name: AWS sets no `Content-Encoding`, users unpack files
-//! and keep the name, and Parquet objects are not gzip at all. Whatever does not begin with `1f 8b` passes through as it is.
+//! Whether an object is gzip is told by its first bytes, never by its name: AWS sets no
+//! `Content-Encoding`, users unpack files and keep the name, and Parquet objects are not gzip at
+//! all. Whatever does not begin with `1f 8b` passes through as it is.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Chain, Cursor, ErrorKind, Read};
@@ -11,23 +12,27 @@ use flate2::bufread::GzDecoder;
 /// The two bytes that every gzip member begins with (RFC 1952, section 2.3.1).
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// How much compressed data is asked for at a time. Larger reads gain nothing measurable, and one buffer lives per open object.
+/// How much compressed data is asked for at a time. Larger reads gain nothing measurable, and one
+/// buffer lives per open object.
 const READ_BYTES: usize = 128 * 1024;
 
-/// Refuse what inflates to more than this. A flow log object of AWS's largest size (75 MB) inflates to about 1 GB.
+/// Refuse what inflates to more than this. A flow log object of AWS's largest size (75 MB) inflates
+/// to about 1 GB.
 const MAX_INFLATED_BYTES: u64 = 8 << 30;
 
-/// Refuse what inflates by more than this factor; flow logs reach 5 to 20, deflate's own limit is 1032.
+/// Refuse what inflates by more than this factor; flow logs reach 5 to 20, deflate's own limit is
+/// 1032.
 const MAX_RATIO: u64 = 200;
 
-/// The ratio is looked at only beyond this size: a short file of equal lines may well compress better.
+/// The ratio is looked at only beyond this size: a short file of equal lines may well compress
+/// better.
 const RATIO_FROM_BYTES: u64 = 16 << 20;
 
 /// Sniffs `raw` and gives a reader of its inflated bytes.
 ///
-/// Reading fails, with a message that says why, when a member is truncated, fails its checksum or is not gzip, and when the
-/// limits against bombs are met. Zero bytes after the last member are padding and end the stream. A single `1f` byte counts
-/// as gzip that was cut off.
+/// Reading fails, with a message that says why, when a member is truncated, fails its checksum or
+/// is not gzip, and when the limits against bombs are met. Zero bytes after the last member are
+/// padding and end the stream. A single `1f` byte counts as gzip that was cut off.
 ///
 /// # Errors
 /// The first read of `raw` failed.

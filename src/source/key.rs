@@ -6,7 +6,8 @@
 //! {file} = {account}_vpcflowlogs_{region}_{fl-id}_{YYYYMMDD}T{HHmm}Z_{hash}.log.gz | .log.parquet
 //! ```
 //!
-//! Transit Gateway's guide writes `service=` without `aws-`; some landing zones put an organization's id behind `AWSLogs`.
+//! Transit Gateway's guide writes `service=` without `aws-`; some landing zones put an
+//! organization's id behind `AWSLogs`.
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Utc};
 
@@ -55,7 +56,8 @@ pub enum Layout {
 }
 
 impl FlowLogKey {
-    /// Reads a key or path with `/` between its parts; only the file's name has to follow AWS's naming.
+    /// Reads a key or path with `/` between its parts; only the file's name has to follow AWS's
+    /// naming.
     pub fn parse(key: &str) -> Option<Self> {
         let (_, name) = split_name(key);
         let mut words = name.splitn(6, '_');
@@ -94,7 +96,8 @@ impl FlowLogKey {
     }
 }
 
-/// The AWS service that wrote the file, where its name `{account}_{service}_{region}_…` says so and it is not flow logs.
+/// The AWS service that wrote the file, where its name `{account}_{service}_{region}_…` says so and
+/// it is not flow logs.
 pub(super) fn other_service(key: &str) -> Option<&str> {
     let (_, name) = split_name(key);
     let mut words = name.split('_');
@@ -154,7 +157,8 @@ pub(super) enum Style {
 }
 
 impl DateFolders {
-    /// Where to go on from here for a later day: just before its year, or its month, or the day itself, whichever is new.
+    /// Where to go on from here for a later day: just before its year, or its month, or the day
+    /// itself, whichever is new.
     pub(super) fn ahead_to(&self, day: NaiveDate) -> String {
         let format = match self.common_with(day) {
             Common::Nothing => "%Y",
@@ -164,8 +168,9 @@ impl DateFolders {
         self.style.folders(day, format)
     }
 
-    /// Where to go on from here when `day` was the last one wanted: behind the days of this month, behind the months of this year, or
-    /// behind the years. A `:` sorts behind all digits and before letters, so that other folders are still seen.
+    /// Where to go on from here when `day` was the last one wanted: behind the days of this month,
+    /// behind the months of this year, or behind the years. A `:` sorts behind all digits and
+    /// before letters, so that other folders are still seen.
     pub(super) fn behind_all_after(&self, day: NaiveDate) -> String {
         let format = match self.common_with(day) {
             Common::Nothing => ":",
@@ -296,7 +301,8 @@ impl DateFolders {
         } else {
             Style::Plain
         };
-        // AWS writes every number in full width, so that folders sort by time; anything else is somebody's own folder.
+        // AWS writes every number in full width, so that folders sort by time; anything else is
+        // somebody's own folder.
         let number = |value: &str, name: &str, width: usize| {
             let digits = if style == Style::Hive {
                 value.strip_prefix(name)?

@@ -1,8 +1,9 @@
 //! Folders, files and pipes of this machine.
 //!
-//! A folder is read recursively, in the order in which S3 would list the same keys, so that runs over a copy and over the bucket
-//! agree. Symbolic links inside it are never followed: one that stays inside would read a file twice, one that leads out would
-//! read what nobody named. The folder itself may be a link.
+//! A folder is read recursively, in the order in which S3 would list the same keys, so that runs
+//! over a copy and over the bucket agree. Symbolic links inside it are never followed: one that
+//! stays inside would read a file twice, one that leads out would read what nobody named. The
+//! folder itself may be a link.
 
 use std::fs::{self, DirEntry, File, Metadata};
 use std::io::{self, Read};

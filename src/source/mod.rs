@@ -1,7 +1,9 @@
-//! Where logs come from: a folder, a file, standard input, an S3 bucket. Knows nothing of what is in them.
+//! Where logs come from: a folder, a file, standard input, an S3 bucket. Knows nothing of what is
+//! in them.
 //!
-//! [`Source::list`] says what there is, judged by names alone, and [`Source::fetch`] gives one object's bytes; [`gzip::inflate`]
-//! makes text of them. How many objects are open at a time is the caller's business.
+//! [`Source::list`] says what there is, judged by names alone, and [`Source::fetch`] gives one
+//! object's bytes; [`gzip::inflate`] makes text of them. How many objects are open at a time is the
+//! caller's business.
 //!
 //! ```
 //! use std::io::Read;
@@ -54,8 +56,8 @@ pub use selection::Selection;
 pub struct Object {
     /// What it is known by, unique among all sources: `s3://bucket/key`, a canonical path, or `-`.
     pub key: String,
-    /// Changes whenever the content does: S3's ETag without its quotes, a file's size and time of change, or, for what can be read only
-    /// once, a number that never comes again.
+    /// Changes whenever the content does: S3's ETag without its quotes, a file's size and time of
+    /// change, or, for what can be read only once, a number that never comes again.
     pub etag: String,
     /// Length in bytes as it is stored; 0 for what can be read only once.
     pub size: u64,
@@ -83,8 +85,8 @@ impl Object {
 pub enum Listed {
     /// To be read.
     Object(Object),
-    /// Left out because its name says that it is no flow log, or because it cannot be read. What the selection rules out is not
-    /// listed at all.
+    /// Left out because its name says that it is no flow log, or because it cannot be read. What
+    /// the selection rules out is not listed at all.
     Skipped {
         /// The object, or a folder of which all is left out (it then ends in `/`).
         key: String,
@@ -111,8 +113,9 @@ impl Source {
     /// Opens a location: looks at the path, or finds credentials and the bucket's region.
     ///
     /// # Errors
-    /// The path or bucket does not exist, or cannot be reached with what is configured. No credentials is an error within a few
-    /// seconds: the last resort of the SDK's chain, the instance's metadata service, gets one attempt of one second to connect.
+    /// The path or bucket does not exist, or cannot be reached with what is configured. No
+    /// credentials is an error within a few seconds: the last resort of the SDK's chain, the
+    /// instance's metadata service, gets one attempt of one second to connect.
     pub async fn open(location: Location, settings: &S3Settings) -> Result<Self, SourceError> {
         let kind = match &location {
             Location::S3 { bucket, prefix } => {
@@ -134,7 +137,8 @@ impl Source {
 
     /// Lists what the selection may need, in the order of the keys, a page at a time.
     ///
-    /// An object that was named itself is listed whatever the selection says. The stream of a folder needs a Tokio runtime.
+    /// An object that was named itself is listed whatever the selection says. The stream of a
+    /// folder needs a Tokio runtime.
     pub fn list(&self, selection: Selection) -> BoxStream<'static, Result<Listed, SourceError>> {
         match &self.kind {
             Kind::Local(local) => local.list(selection),
@@ -148,9 +152,10 @@ impl Source {
 
     /// Opens one listed object and gives its bytes as they are stored.
     ///
-    /// The reader blocks: read it on a blocking thread (`tokio::task::spawn_blocking`), while the runtime that this was called on
-    /// goes on running. An object of S3 streams as it is read, is the very version that was listed, and is resumed when the
-    /// connection breaks; errors while reading name the key.
+    /// The reader blocks: read it on a blocking thread (`tokio::task::spawn_blocking`), while the
+    /// runtime that this was called on goes on running. An object of S3 streams as it is read, is
+    /// the very version that was listed, and is resumed when the connection breaks; errors while
+    /// reading name the key.
     ///
     /// # Errors
     /// The object is gone, has changed since it was listed, or may not be read.

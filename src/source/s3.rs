@@ -1,9 +1,10 @@
 //! Objects of an S3 bucket, through the AWS SDK.
 //!
-//! One ordered listing serves every layout: where a key's folders rule it out (another account, a day outside the window, another
-//! service), the listing is taken up again behind those folders (`start-after`), so that years of logs are not listed for one day,
-//! however deep the prefix and whatever lies next to it. Compared with walking folders by delimiter this needs no rule for where
-//! the folders begin, and no permission beyond the prefix that was named.
+//! One ordered listing serves every layout: where a key's folders rule it out (another account, a
+//! day outside the window, another service), the listing is taken up again behind those folders
+//! (`start-after`), so that years of logs are not listed for one day, however deep the prefix and
+//! whatever lies next to it. Compared with walking folders by delimiter this needs no rule for
+//! where the folders begin, and no permission beyond the prefix that was named.
 
 mod connect;
 mod explain;

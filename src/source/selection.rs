@@ -1,31 +1,36 @@
 //! Which objects are wanted, as far as their names can tell before anything is fetched.
 //!
-//! Names never say too little: whatever cannot be read from a key is not a reason to leave the object out.
+//! Names never say too little: whatever cannot be read from a key is not a reason to leave the
+//! object out.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::key::{self, FlowLogKey, Folders};
 
-/// A file is named by the start of the five-minute slot in which it was published and holds records that end in that slot or
-/// before (AWS's guide, "Flow log files"): for records from `from` on, the slot that began up to five minutes earlier counts.
+/// A file is named by the start of the five-minute slot in which it was published and holds records
+/// that end in that slot or before (AWS's guide, "Flow log files"): for records from `from` on, the
+/// slot that began up to five minutes earlier counts.
 const SLOT: TimeDelta = TimeDelta::minutes(5);
 
-/// How much later than its records a file may be published. Aggregation takes up to 10 minutes and delivery about 10 more, but
-/// "might be delayed beyond" that, and AWS gives no bound; one hour is what other readers allow for CloudWatch Logs.
+/// How much later than its records a file may be published. Aggregation takes up to 10 minutes and
+/// delivery about 10 more, but "might be delayed beyond" that, and AWS gives no bound; one hour is
+/// what other readers allow for CloudWatch Logs.
 const LATENESS: TimeDelta = TimeDelta::hours(2);
 
-/// The date folder is that of the file's *creation*, a little after the slot in its name: a slot before midnight may lie in the
-/// next day's folder.
+/// The date folder is that of the file's *creation*, a little after the slot in its name: a slot
+/// before midnight may lie in the next day's folder.
 const FOLDER_LAG: TimeDelta = TimeDelta::hours(1);
 
-/// Sorts behind everything that AWS puts into a folder (digits, letters, `=`, `-`), and is plain ASCII for every store's sake.
+/// Sorts behind everything that AWS puts into a folder (digits, letters, `=`, `-`), and is plain
+/// ASCII for every store's sake.
 const BEHIND_ALL: char = '~';
 
 /// What to read of a source. Empty means everything.
 ///
-/// Times are those of the records, accounts those that created the flow logs. A jump over days that are not wanted also passes by
-/// what somebody put between the date folders of a region under a name like theirs (`2020x`); everything else that names cannot
-/// place is read. Records inside the objects that are read still have to be filtered.
+/// Times are those of the records, accounts those that created the flow logs. A jump over days that
+/// are not wanted also passes by what somebody put between the date folders of a region under a
+/// name like theirs (`2020x`); everything else that names cannot place is read. Records inside the
+/// objects that are read still have to be filtered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
     /// Records that end at or after this time.
@@ -43,7 +48,8 @@ pub struct Selection {
 pub(super) enum Verdict {
     /// To be read: a flow log by its name, or a name that says nothing.
     Read(Option<FlowLogKey>),
-    /// Not a flow log, and for that reason left out: `what` is the key, or the folder of which this holds as a whole.
+    /// Not a flow log, and for that reason left out: `what` is the key, or the folder of which this
+    /// holds as a whole.
     Skip {
         what: String,
         reason: String,
@@ -337,7 +343,8 @@ mod tests {
         ))));
     }
 
-    /// Goes through sorted keys page by page, as the listing of a bucket does, and jumps where a verdict says so.
+    /// Goes through sorted keys page by page, as the listing of a bucket does, and jumps where a
+    /// verdict says so.
     fn scan(keys: &[String], selection: &Selection, page: usize) -> Vec<String> {
         let (mut read, mut at) = (Vec::new(), 0);
         while at < keys.len() {

@@ -1,8 +1,9 @@
 //! An S3 that runs inside the test: HTTP on a free port of 127.0.0.1, SigV4, objects in memory.
 //!
-//! It keeps what the real one promises and file-backed stand-ins do not: ETags in listings, byte order, markers such as `a/`,
-//! pages of at most 1,000 keys, conditional writes that are atomic, `If-Match` on reads, redirects to a bucket's own region.
-//! Everything that was asked is recorded, and any answer can be made to fail.
+//! It keeps what the real one promises and file-backed stand-ins do not: ETags in listings, byte
+//! order, markers such as `a/`, pages of at most 1,000 keys, conditional writes that are atomic,
+//! `If-Match` on reads, redirects to a bucket's own region. Everything that was asked is recorded,
+//! and any answer can be made to fail.
 
 #![allow(
     dead_code,
@@ -40,7 +41,8 @@ const MAX_PAGE: usize = 1000;
 /// Chunks of a body, so that a reader sees more than one.
 const CHUNK: usize = 64 * 1024;
 
-/// A running server; it ends when this is dropped. Usable from synchronous tests and from any runtime.
+/// A running server; it ends when this is dropped. Usable from synchronous tests and from any
+/// runtime.
 pub(crate) struct S3Server {
     store: Store,
     address: SocketAddr,
@@ -156,7 +158,8 @@ impl S3Server {
         let mut builder = S3ServiceBuilder::new(store.clone());
         builder.set_auth(OneKey);
         let service = builder.build();
-        // Bound without the runtime: a test may be asynchronous itself, and must not block on another one.
+        // Bound without the runtime: a test may be asynchronous itself, and must not block on
+        // another one.
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener
             .set_nonblocking(true)
@@ -192,8 +195,8 @@ impl S3Server {
         }
     }
 
-    /// What a child process needs to read and write here, and nowhere else: also for `object_store`, which wants to be told
-    /// that plain HTTP is meant.
+    /// What a child process needs to read and write here, and nowhere else: also for
+    /// `object_store`, which wants to be told that plain HTTP is meant.
     pub(crate) fn env(&self) -> Vec<(&'static str, String)> {
         vec![
             ("AWS_ENDPOINT_URL", self.endpoint()),
@@ -295,7 +298,8 @@ impl S3Server {
         self.lock().faults.clear();
     }
 
-    /// Everything that was asked since the start or the last [`forget_requests`](Self::forget_requests).
+    /// Everything that was asked since the start or the last
+    /// [`forget_requests`](Self::forget_requests).
     pub(crate) fn requests(&self) -> Vec<Recorded> {
         self.lock().requests.clone()
     }

@@ -1,4 +1,5 @@
-//! Folders and buckets as a user has them: what is listed, in which order, what is fetched, and how it fails.
+//! Folders and buckets as a user has them: what is listed, in which order, what is fetched, and how
+//! it fails.
 
 use std::fs;
 use std::io::{self, Read};
@@ -97,7 +98,7 @@ fn hinted(error: &SourceError) -> (String, String) {
     (error.to_string(), error.hint().unwrap_or_default())
 }
 
-// ---- folders, files, standard input -------------------------------------------------------------------------------------------
+// ---- folders, files, standard input ----
 
 fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
     fs::create_dir_all(path.as_ref().parent().unwrap()).unwrap();
@@ -295,7 +296,7 @@ async fn standard_input_is_one_object_that_never_comes_twice() {
     assert_ne!(first[0].etag, second[0].etag);
 }
 
-// ---- S3: listing --------------------------------------------------------------------------------------------------------------
+// ---- S3: listing ----
 
 #[tokio::test]
 async fn every_layout_is_found_from_wherever_the_user_points() {
@@ -595,7 +596,7 @@ async fn an_object_can_be_named_by_who_may_not_list() {
     assert_eq!(read(&source, &objects[0]).await.unwrap(), LINES.as_bytes());
 }
 
-// ---- S3: fetching -------------------------------------------------------------------------------------------------------------
+// ---- S3: fetching ----
 
 async fn one_object(server: &S3Server, body: Vec<u8>) -> (Source, Object) {
     server.put(BUCKET, "a.log.gz", body);
@@ -734,7 +735,7 @@ async fn a_busy_store_is_asked_again() {
     assert!(error.is_object_only());
 }
 
-// ---- S3: regions, payers, and what goes wrong before anything is read -----------------------------------------------------------
+// ---- S3: regions, payers, and what goes wrong before anything is read ----
 
 #[tokio::test]
 async fn a_bucket_in_another_region_is_found() {

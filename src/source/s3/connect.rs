@@ -1,4 +1,5 @@
-//! Credentials, endpoint and region: from settings and environment to a client that can read the bucket.
+//! Credentials, endpoint and region: from settings and environment to a client that can read the
+//! bucket.
 
 use std::time::Duration;
 
@@ -21,7 +22,8 @@ use crate::source::SourceError;
 /// To connect: across the world with a lost packet or two.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// To the first byte of an answer. Bodies are watched by the SDK's stalled-stream protection instead.
+/// To the first byte of an answer. Bodies are watched by the SDK's stalled-stream protection
+/// instead.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A body that stands still for so long has stalled (the SDK's default, made explicit).
@@ -112,8 +114,8 @@ async fn load(settings: &S3Settings) -> SdkConfig {
     if let Some(credentials) = &settings.credentials {
         loader = loader.credentials_provider(credentials.clone());
     }
-    // Not the metadata service, which the default chain asks last: it costs a second where there is none, and the bucket's
-    // own region is asked for anyway.
+    // Not the metadata service, which the default chain asks last: it costs a second where there is
+    // none, and the bucket's own region is asked for anyway.
     let region = RegionProviderChain::first_try(settings.region.clone().map(Region::new))
         .or_else(EnvironmentVariableRegionProvider::new())
         .or_else(profile_region.build())
@@ -121,7 +123,8 @@ async fn load(settings: &S3Settings) -> SdkConfig {
     loader.region(region).load().await
 }
 
-/// Asks the chain once before any request: a request would wrap the answer into something that nobody understands.
+/// Asks the chain once before any request: a request would wrap the answer into something that
+/// nobody understands.
 async fn expect_credentials(config: &SdkConfig, settings: &S3Settings) -> Result<(), SourceError> {
     let none = |message: String| {
         let profile = settings
@@ -157,7 +160,8 @@ fn client(config: &SdkConfig, region: &str, path_style: bool) -> Client {
     )
 }
 
-/// The endpoint that is configured, if one is. The SDK reads the variable for S3 alone by itself, and does not say so.
+/// The endpoint that is configured, if one is. The SDK reads the variable for S3 alone by itself,
+/// and does not say so.
 fn custom_endpoint(config: &SdkConfig) -> Option<String> {
     let for_s3 = || {
         std::env::var("AWS_ENDPOINT_URL_S3")
@@ -171,7 +175,8 @@ fn amazon(region: &str) -> String {
     format!("s3.{region}.amazonaws.com")
 }
 
-/// The region that the bucket lies in, where S3 tells: it does so also to those who may not list or have asked the wrong region.
+/// The region that the bucket lies in, where S3 tells: it does so also to those who may not list or
+/// have asked the wrong region.
 async fn home_region(bucket: &Bucket) -> Result<Option<String>, SourceError> {
     let error = match bucket
         .client
@@ -188,7 +193,8 @@ async fn home_region(bucket: &Bucket) -> Result<Option<String>, SourceError> {
     };
     match answer.status().as_u16() {
         404 => Err(bucket.explain(error, Asked::Bucket)),
-        // Without a region header the listing that follows says what is wrong: an answer to HEAD has no body to say it in.
+        // Without a region header the listing that follows says what is wrong: an answer to HEAD
+        // has no body to say it in.
         status if status < 500 => Ok(answer.headers().get(REGION_HEADER).map(str::to_owned)),
         _ => {
             tracing::debug!(error = %DisplayErrorContext(&error), "cannot ask for the bucket's region");

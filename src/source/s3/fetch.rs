@@ -11,7 +11,8 @@ use super::explain::{Asked, Explain, chain};
 use crate::source::body::{self, Part};
 use crate::source::{Object, SourceError};
 
-/// How often a body may break before the object is given up. Requests themselves are retried by the SDK.
+/// How often a body may break before the object is given up. Requests themselves are retried by the
+/// SDK.
 const MAX_RESUMES: u32 = 5;
 
 /// The pause before the first resumption; it doubles each time.
@@ -92,7 +93,8 @@ impl Download {
                 Ending::Unwanted => return,
                 Ending::Broken(cause) => cause,
             };
-            // All bytes are here and the SDK still objects: a checksum does not match, and asking again for nothing won't help.
+            // All bytes are here and the SDK still objects: a checksum does not match, and asking
+            // again for nothing won't help.
             if resumes == MAX_RESUMES || self.length.is_some_and(|length| self.received >= length) {
                 break Part::Failed(self.error(&cause));
             }

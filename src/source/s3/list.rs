@@ -73,7 +73,8 @@ impl Listing {
         }
     }
 
-    /// Finds out what the prefix stands for: one object, a folder (with the `/` left out), or the beginning of names.
+    /// Finds out what the prefix stands for: one object, a folder (with the `/` left out), or the
+    /// beginning of names.
     async fn start(&mut self) -> Result<Place, SourceError> {
         let prefix = self.bucket.prefix.clone();
         if prefix.is_empty() || prefix.ends_with('/') {
@@ -158,7 +159,8 @@ impl Bucket {
             .map_err(|error| self.explain(error, Asked::Listing))
     }
 
-    /// Looks at a single object. `None` where there is none, or where S3 does not say: who may not list gets 403 for both.
+    /// Looks at a single object. `None` where there is none, or where S3 does not say: who may not
+    /// list gets 403 for both.
     async fn head(&self, key: &str) -> Result<Option<Object>, SourceError> {
         let request = self
             .client
