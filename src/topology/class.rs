@@ -486,3 +486,6 @@ fn split_default<'l>(line: &Line, mut others: impl Iterator<Item = &'l Line>) ->
         is_half(other) && other.target_id == line.target_id && other.destination != line.destination
     })
 }
+
+#[cfg(test)]
+mod tests;

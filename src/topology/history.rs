@@ -111,3 +111,6 @@ impl fmt::Debug for History {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -550,3 +550,18 @@ fn with_place(mut value: Value, place: Place) -> Value {
     }
     value
 }
+
+/// Imports one document, as a test has it in memory.
+#[cfg(test)]
+pub(super) fn import_document(document: Value, at: DateTime<Utc>) -> Imported {
+    let path = Path::new("world.json");
+    let mut import = Import {
+        files: vec![path.to_owned()],
+        ..Import::default()
+    };
+    import.take(Contents::of(document), 0, path);
+    import.finish(at)
+}
+
+#[cfg(test)]
+mod tests;

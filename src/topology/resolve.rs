@@ -550,3 +550,6 @@ fn embedded_ipv4(addr: IpAddr) -> Option<IpAddr> {
     let [.., a, b, c, d] = addr.octets();
     is_nat64.then(|| IpAddr::V4(Ipv4Addr::new(a, b, c, d)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -347,3 +347,6 @@ fn target_of<'r>(route: &'r model::Route, lookups: &Lookups<'_>) -> (RouteTarget
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
