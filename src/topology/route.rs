@@ -88,6 +88,8 @@ pub(super) struct Line {
     pub(super) target: RouteTarget,
     pub(super) target_id: Arc<str>,
     pub(super) blackhole: bool,
+    /// Which route of the record this is; `None` for a local route that the record left out.
+    position: Option<usize>,
     rank: Rank,
 }
 
@@ -143,7 +145,8 @@ impl RouteTable {
         let mut lines: Vec<_> = record
             .routes
             .iter()
-            .flat_map(|route| lines_of(route, lookups))
+            .enumerate()
+            .flat_map(|(position, route)| lines_of(position, route, lookups))
             .collect();
         // A table that lists routes at all has a local one for each CIDR, even where an export left them out.
         if !lines.is_empty() {
@@ -156,6 +159,7 @@ impl RouteTable {
                         target: RouteTarget::Local,
                         target_id: "local".into(),
                         blackhole: false,
+                        position: None,
                         rank: Rank::Cidr,
                     });
                 }
@@ -195,6 +199,16 @@ impl RouteTable {
         self.matching(addr).map(|(line, _)| self.route_of(line))
     }
 
+    /// Word and id of what the route at a position of the record leads to.
+    pub(super) fn target_of(&self, position: usize) -> Option<(&'static str, &str)> {
+        let line = self
+            .lines
+            .iter()
+            .find(|line| line.position == Some(position))?;
+        let route = self.route_of(line);
+        Some((route.target.as_str(), &line.target_id))
+    }
+
     /// The line in force for an address, and the prefix that matched.
     pub(super) fn matching(&self, addr: IpAddr) -> Option<(&Line, IpNet)> {
         let entries = if addr.is_ipv4() { &self.v4 } else { &self.v6 };
@@ -217,7 +231,7 @@ impl RouteTable {
 }
 
 /// One line, or two where a prefix list holds both families.
-fn lines_of(route: &model::Route, lookups: &Lookups<'_>) -> Vec<Line> {
+fn lines_of(position: usize, route: &model::Route, lookups: &Lookups<'_>) -> Vec<Line> {
     let (target, target_id) = target_of(route, lookups);
     let state = route.state.as_deref().unwrap_or("active");
     // `filtered` routes were offered by a route server and not taken.
@@ -231,6 +245,7 @@ fn lines_of(route: &model::Route, lookups: &Lookups<'_>) -> Vec<Line> {
         target,
         target_id: target_id.into(),
         blackhole: state == "blackhole",
+        position: Some(position),
         rank: match route.origin.as_deref() {
             Some("EnableVgwRoutePropagation" | "Advertisement") => Rank::Propagated,
             _ => rank,

@@ -1,6 +1,5 @@
 //! Longest prefixes and ties.
 
-use super::*;
 use crate::topology::world::World;
 
 fn route(routes: &[(&str, &str)], addr: &str) -> Option<(String, &'static str, String)> {
