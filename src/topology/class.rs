@@ -16,6 +16,9 @@ use super::route::{Line, RouteTable, RouteTarget};
 /// A packet is followed through this many appliances; a longer way is a loop.
 const MOST_HOPS: usize = 4;
 
+/// A reason names this many routes that do nothing; the rest are counted.
+const MOST_REMARKS: usize = 3;
+
 /// How a subnet reaches the outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
@@ -247,9 +250,13 @@ impl Judge<'_> {
         if class == Class::Isolated && !remarks.is_empty() {
             reason = format!("{name} has no route that leads out of the VPC");
         }
-        for remark in remarks {
+        let more = remarks.len().saturating_sub(MOST_REMARKS);
+        for remark in remarks.into_iter().take(MOST_REMARKS) {
             reason.push_str("; ");
             reason.push_str(&remark);
+        }
+        if more > 0 {
+            reason.push_str(&format!("; and {more} more"));
         }
         Classified { class, reason }
     }

@@ -7,6 +7,7 @@ use super::model::Kind;
 /// Kinds of EC2 answers that a topology has no use for: known, noted, left out.
 const UNUSED: &[&str] = &[
     "AccountAttributes",
+    "AvailabilityZones",
     "ClientVpnEndpoints",
     "CoipPools",
     "CustomerGateways",
@@ -112,11 +113,6 @@ impl Contents {
                 (None, Value::Array(records)) if key == "ManagedPrefixLists" => {
                     self.list(Kind::PrefixLists, records, complete);
                 }
-                (None, Value::Array(records)) if key == "AvailabilityZones" => {
-                    // A zone's name holds its region, which is all that a topology needs of it.
-                    let _ = records;
-                    self.is_ec2 = true;
-                }
                 (None, Value::Array(records)) if key == "Reservations" || key == "Instances" => {
                     self.is_ec2 = true;
                     self.look_into_array(records, depth + 1);
@@ -152,7 +148,7 @@ impl Contents {
 
     fn look_into_array(&mut self, items: Vec<Value>, depth: usize) {
         for item in items {
-            let Value::Object(object) = item else {
+            let Value::Object(mut object) = item else {
                 continue;
             };
             if let Some(kind) = kind_by_fields(&object) {
@@ -160,7 +156,9 @@ impl Contents {
             } else if is_instance(&object) {
                 self.is_ec2 = true;
                 self.take_interfaces_of(object);
-            } else if depth < DEEPEST_WRAPPER {
+            } else if is_reservation(&object) {
+                self.look_into_array(take_list(&mut object, "Instances"), depth + 1);
+            } else if depth < DEEPEST_WRAPPER && !is_record(&object) {
                 self.look_into_object(object, depth + 1);
             }
         }
@@ -188,9 +186,7 @@ impl Contents {
             .get("Placement")
             .and_then(|placement| placement.get("AvailabilityZone"))
             .cloned();
-        let Some(Value::Array(interfaces)) = instance.remove("NetworkInterfaces") else {
-            return;
-        };
+        let interfaces = take_list(&mut instance, "NetworkInterfaces");
         for interface in interfaces {
             let Value::Object(mut interface) = interface else {
                 continue;
@@ -274,6 +270,28 @@ fn kind_by_fields(object: &Map<String, Value>) -> Option<Kind> {
 fn is_instance(object: &Map<String, Value>) -> bool {
     object.contains_key("InstanceId")
         && (object.contains_key("InstanceType") || object.contains_key("NetworkInterfaces"))
+}
+
+fn is_reservation(object: &Map<String, Value>) -> bool {
+    object.contains_key("ReservationId") && object.contains_key("Instances")
+}
+
+/// True for a record of some other kind. It has values of its own under EC2's kind of names, and lists in it (a transit
+/// gateway route names attachments) only mention resources.
+fn is_record(object: &Map<String, Value>) -> bool {
+    object.iter().any(|(key, value)| {
+        key.starts_with(|first: char| first.is_ascii_uppercase())
+            && key != "NextToken"
+            && !value.is_array()
+            && !value.is_object()
+    })
+}
+
+fn take_list(object: &mut Map<String, Value>, key: &str) -> Vec<Value> {
+    match object.remove(key) {
+        Some(Value::Array(items)) => items,
+        _ => Vec::new(),
+    }
 }
 
 /// A null means the same as an absent field; without nulls, one set of optional fields reads both.
@@ -436,6 +454,13 @@ mod tests {
         ] {
             assert!(!Contents::of(document.clone()).is_ec2, "{document}");
         }
+    }
+
+    #[test]
+    fn does_not_take_a_mention_for_a_record() {
+        let routes = json!({"SOME_ROUTES": [{"DestinationCidrBlock": "10.0.0.0/16", "State": "active",
+            "TransitGatewayAttachments": [{"TransitGatewayAttachmentId": "tgw-attach-1", "ResourceType": "vpc"}]}]});
+        assert!(Contents::of(routes).listings.is_empty());
     }
 
     #[test]

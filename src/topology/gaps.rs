@@ -43,19 +43,19 @@ fn missing_kinds(resources: &Resources, notes: &mut Vec<String>) {
                 .is_some_and(|id| tables.contains(id))
         }),
         |subnet| &subnet.subnet_id,
-        "subnets are of VPCs without route tables, so that their class is unknown: add `aws ec2 describe-route-tables`",
+        "subnets whose VPC has no route table here, so that their class is unknown (add `aws ec2 describe-route-tables`)",
     );
     say(
         notes,
         subnets().filter(|subnet| !subnet.vpc_id.as_deref().is_some_and(|id| vpcs.contains(id))),
         |subnet| &subnet.subnet_id,
-        "subnets are of VPCs that are missing, so that only their own CIDRs are known: add `aws ec2 describe-vpcs`",
+        "subnets whose VPC is missing, so that only their own CIDRs are known (add `aws ec2 describe-vpcs`)",
     );
     say(
         notes,
         subnets().filter(|subnet| !guarded.contains(subnet.subnet_id.as_str())),
         |subnet| &subnet.subnet_id,
-        "subnets have no network ACL in the topology: add `aws ec2 describe-network-acls`",
+        "subnets without a network ACL here (add `aws ec2 describe-network-acls`)",
     );
     if !resources.subnets.is_empty() && resources.network_interfaces.is_empty() {
         notes.push("no interfaces: flows are matched by subnet only: add `aws ec2 describe-network-interfaces`".to_owned());
@@ -67,7 +67,7 @@ fn missing_kinds(resources: &Resources, notes: &mut Vec<String>) {
             .iter()
             .filter(|vpc| vpc.account_id.is_none() || vpc.region.is_none()),
         |vpc| &vpc.vpc_id,
-        "VPCs have no account or region: neither they nor what is in them names one",
+        "VPCs without an account or region: nothing names one",
     );
 }
 
@@ -115,28 +115,28 @@ fn missing_targets(resources: &Resources, notes: &mut Vec<String>) {
     lacking(
         &mut routes().filter_map(|route| route.nat_gateway_id.as_ref()),
         &nats,
-        "NAT gateways are routed to but missing, and taken as public: add `aws ec2 describe-nat-gateways`",
+        "NAT gateways that are routed to but missing, and taken as public (add `aws ec2 describe-nat-gateways`)",
     );
     lacking(
         &mut routes().filter_map(|route| route.vpc_peering_connection_id.as_ref()),
         &peerings,
-        "peerings are routed to but missing: add `aws ec2 describe-vpc-peering-connections`",
+        "peerings that are routed to but missing (add `aws ec2 describe-vpc-peering-connections`)",
     );
     lacking(
         &mut gateways.filter(|id| id.starts_with("vpce-")),
         &endpoints,
-        "endpoints are routed to but missing: add `aws ec2 describe-vpc-endpoints`",
+        "endpoints that are routed to but missing (add `aws ec2 describe-vpc-endpoints`)",
     );
     lacking(
         &mut routes().filter_map(|route| route.network_interface_id.as_ref()),
         &interfaces,
-        "interfaces are routed to but missing: add `aws ec2 describe-network-interfaces`",
+        "interfaces that are routed to but missing (add `aws ec2 describe-network-interfaces`)",
     );
     lacking(
         &mut routes().filter_map(|route| route.destination_prefix_list_id.as_ref()),
         &lists,
-        "prefix lists are destinations of routes, but their entries are missing: add \
-         `aws ec2 get-managed-prefix-list-entries --prefix-list-id ID > ID.json`",
+        "prefix lists that are destinations of routes without their entries; S3's and DynamoDB's are taken from AWS's \
+         public ranges (add `aws ec2 get-managed-prefix-list-entries --prefix-list-id ID > ID.json`)",
     );
 }
 
@@ -169,7 +169,7 @@ fn unreadable_addresses(resources: &Resources, notes: &mut Vec<String>) {
         notes,
         cidrs.filter(|text| !is_cidr(text)),
         |text| text,
-        "CIDRs cannot be read and are ignored",
+        "CIDRs that cannot be read and are ignored",
     );
     let private = resources.network_interfaces.iter().flat_map(|interface| {
         let listed = interface
@@ -183,7 +183,7 @@ fn unreadable_addresses(resources: &Resources, notes: &mut Vec<String>) {
         notes,
         private.chain(elastic).filter(|text| !is_addr(text)),
         |text| text,
-        "addresses cannot be read and are ignored",
+        "addresses that cannot be read and are ignored",
     );
 }
 
@@ -200,9 +200,6 @@ fn say<'a, T: 'a>(
     if let Some(first) = missing.peek() {
         let first = name(first);
         let count = missing.count();
-        notes.push(format!(
-            "{count} {text} (`{first}`{})",
-            if count > 1 { ", …" } else { "" }
-        ));
+        notes.push(format!("{text}: {count}, such as `{first}`"));
     }
 }

@@ -366,7 +366,7 @@ impl Import {
     ///
     /// An account that shows up only through what it shares (a shared subnet, the far side of a peering) was not asked,
     /// so that its other resources stay.
-    fn coverage(&self) -> BTreeSet<Coverage> {
+    fn coverage(&mut self) -> BTreeSet<Coverage> {
         let sole = self.sole_places();
         let accounts: BTreeSet<_> = self
             .found
@@ -400,6 +400,7 @@ impl Import {
                 .insert(found.place.clone());
         }
         let mut coverage = BTreeSet::new();
+        let mut notes = Vec::new();
         for &(file, kind, _) in &self.listings {
             if partial.contains(&(file, kind)) {
                 continue;
@@ -412,7 +413,15 @@ impl Import {
                     .into_iter()
                     .collect()
             };
-            let places = places.remove(&(file, kind)).unwrap_or_else(empty_list_of);
+            let places = places.get(&(file, kind)).cloned();
+            let places: BTreeSet<Place> = places.unwrap_or_else(empty_list_of);
+            if places.is_empty() {
+                notes.push(format!(
+                    "{}: `{}` is an empty list, and nothing beside it says of which account and region",
+                    self.files[file].display(),
+                    kind.key()
+                ));
+            }
             for place in places.into_iter().filter(was_asked) {
                 coverage.insert(Coverage {
                     kind,
@@ -421,6 +430,7 @@ impl Import {
                 });
             }
         }
+        self.notes.extend(notes);
         coverage
     }
 }
