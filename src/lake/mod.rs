@@ -1,1 +1,311 @@
-//! (being written)
+//! The lake: a Delta table of flows, our own Parquet writer, and the record of which objects are in.
+//!
+//! The lake's root is the root of one Delta table, `flows`, so that others read it without us. What is not rows lies beside it,
+//! under a name that Delta ignores:
+//!
+//! ```text
+//! _delta_log/                            the table's log
+//! date=2026-11-23/part-….zstd.parquet    rows
+//! _flowscout/batches/{batch}-{attempt}/  objects, coverage and bad lines of a batch
+//! _flowscout/ledger/{batch}-{attempt}    which attempt won
+//! _flowscout/topology/{time}-{hash}      snapshots of the network
+//! ```
+//!
+//! Every object contributes all its rows exactly once or none: how, [`Append`] and its neighbours say.
+//!
+//! ```
+//! use flowscout::batch::{ReadOptions, read_object};
+//! use flowscout::lake::{Commit, Lake, LakeUri, ObjectRecord, Outcome};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let uri = folder.path().join("lake").display().to_string();
+//! let log = "version srcaddr bytes start log-status\n2 10.0.0.1 42 1700000000 OK\n";
+//! let runtime = tokio::runtime::Runtime::new()?;
+//! runtime.block_on(async {
+//!     let lake = Lake::open_or_create(&LakeUri::parse(&uri)?).await?;
+//!     let mut append = lake.append().await?;
+//!     assert!(!append.is_in("a.log", "1"));
+//!
+//!     let mut batches = Vec::new();
+//!     let decoded = read_object(log.as_bytes(), &ReadOptions::new("a.log"), &mut |batch| {
+//!         batches.push(batch);
+//!         std::ops::ControlFlow::Continue(())
+//!     })?;
+//!     let mut rows = lake.object_rows(append.batch(), 64 << 20);
+//!     for batch in batches {
+//!         rows.push(batch).await?;
+//!     }
+//!     let object = ObjectRecord {
+//!         key: "a.log".to_owned(),
+//!         etag: "1".to_owned(),
+//!         size: log.len() as u64,
+//!         rows: decoded.rows,
+//!         bad_lines: decoded.bad_lines,
+//!         outcome: Outcome::Ingested,
+//!         reason: None,
+//!     };
+//!     append.write(object, rows, decoded.coverage, decoded.samples).await?;
+//!     let Commit::Done(committed) = append.commit().await? else { panic!("nobody else writes") };
+//!     assert_eq!((committed.batch, committed.rows), (1, 1));
+//!     assert_eq!(lake.snapshot().await?.files()[0].rows, 1);
+//!     assert!(lake.append().await?.is_in("a.log", "1"));
+//!     Ok(())
+//! })
+//! # }
+//! ```
+
+mod append;
+mod durable;
+mod error;
+mod info;
+mod parquet;
+mod place;
+mod progress;
+mod rows;
+mod s3;
+mod side;
+mod snapshot;
+mod stats;
+mod table;
+mod topology;
+mod uri;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use deltalake_core::DeltaTable;
+use object_store::ObjectStore;
+use tokio::sync::Mutex;
+use url::Url;
+
+use place::{Contents, Missing, Place};
+use progress::Progress;
+use side::Side;
+
+pub use append::{Append, Commit, Committed};
+pub use error::LakeError;
+pub use info::LakeInfo;
+pub use progress::{Outcome, Standing};
+pub use rows::ObjectRows;
+pub use side::ObjectRecord;
+pub use snapshot::{DataFile, LakeSnapshot};
+pub use stats::{ColumnStats, StatValue};
+pub use topology::Put;
+pub use uri::LakeUri;
+
+/// Where we keep what is not rows.
+const SIDE: &str = "_flowscout";
+
+/// A lake; cheap to clone.
+#[derive(Clone)]
+pub struct Lake {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    place: Place,
+    table: Mutex<DeltaTable>,
+    progress: RwLock<Progress>,
+    snapshot: Mutex<Option<LakeSnapshot>>,
+}
+
+impl fmt::Debug for Lake {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Lake")
+            .field("uri", &self.inner.place.uri)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Lake {
+    /// Opens a lake that is there.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub async fn open(uri: &LakeUri) -> Result<Self, LakeError> {
+        let (place, contents) = Place::find(uri, Missing::Refuse).await?;
+        if contents != Contents::Table {
+            return Err(LakeError::NoLake { uri: place.uri });
+        }
+        let table = Box::pin(table::open(&place)).await?;
+        Ok(Self::new(place, table))
+    }
+
+    /// Opens a lake to write to it, and creates it if nothing is there.
+    ///
+    /// # Errors
+    /// It cannot be written to, or something else is there.
+    pub async fn open_or_create(uri: &LakeUri) -> Result<Self, LakeError> {
+        let (place, contents) = Place::find(uri, Missing::Create).await?;
+        if let Contents::Other(entry) = contents {
+            return Err(LakeError::Occupied {
+                uri: place.uri,
+                entry,
+            });
+        }
+        let existing = match contents {
+            Contents::Table => Some(Box::pin(table::open(&place)).await?),
+            _ => None,
+        };
+        place.probe().await?;
+        let table = match existing {
+            Some(table) => table,
+            None => Box::pin(table::create(&place)).await?,
+        };
+        Ok(Self::new(place, table))
+    }
+
+    fn new(place: Place, table: DeltaTable) -> Self {
+        let inner = Inner {
+            place,
+            table: Mutex::new(table),
+            progress: RwLock::default(),
+            snapshot: Mutex::default(),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// The place, as it was written.
+    pub fn uri(&self) -> &str {
+        &self.inner.place.uri
+    }
+
+    /// The store that the lake is in: the whole bucket, or the file system from its root.
+    pub fn store(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.inner.place.store)
+    }
+
+    /// The URL of [`store`](Self::store), for registries of object stores.
+    pub fn store_url(&self) -> Url {
+        self.inner.place.store_url.clone()
+    }
+
+    /// The latest version, pinned.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub async fn snapshot(&self) -> Result<LakeSnapshot, LakeError> {
+        let table = self.table().await?;
+        let mut last = self.inner.snapshot.lock().await;
+        let version = table
+            .version()
+            .and_then(|version| i64::try_from(version).ok());
+        if let Some(snapshot) = last
+            .as_ref()
+            .filter(|snapshot| Some(snapshot.version()) == version)
+        {
+            return Ok(snapshot.clone());
+        }
+        let (attempts, _) = self.attempts(&table).await?;
+        let snapshot = LakeSnapshot::read(&self.inner.place, table, attempts).await?;
+        *last = Some(snapshot.clone());
+        Ok(snapshot)
+    }
+
+    /// Starts a batch, on top of all that is in by now.
+    ///
+    /// # Errors
+    /// The lake cannot be read, or a batch that another writer left unpublished cannot be published.
+    pub async fn append(&self) -> Result<Append, LakeError> {
+        self.catch_up().await?;
+        Ok(Append::new(self.clone(), self.inner.through() + 1))
+    }
+
+    /// Room for the rows of one object: in memory up to `limit` bytes, then in files of its own.
+    pub fn object_rows(&self, batch: i64, limit: usize) -> ObjectRows {
+        ObjectRows::new(self.inner.place.clone(), batch, limit)
+    }
+
+    /// What was known of an object when the last batch was started.
+    pub fn standing(&self, key: &str, etag: &str) -> Standing {
+        self.inner.progress().standing(key, etag)
+    }
+
+    /// The table at its latest version.
+    async fn table(&self) -> Result<DeltaTable, LakeError> {
+        let mut table = self.inner.table.lock().await;
+        table
+            .update_incremental(None)
+            .await
+            .map_err(table::failed(&self.inner.place, "read"))?;
+        Ok(table.clone())
+    }
+
+    /// The attempts that are in at the version of `table`, and those of them that are not published.
+    async fn attempts(
+        &self,
+        table: &DeltaTable,
+    ) -> Result<(BTreeMap<i64, String>, Vec<String>), LakeError> {
+        let (mut attempts, through) = {
+            let progress = self.inner.progress();
+            (progress.attempts.clone(), progress.through)
+        };
+        let (later, unpublished) = progress::attempts(&self.inner.place, table, through).await?;
+        attempts.extend(later);
+        Ok((attempts, unpublished))
+    }
+
+    /// Learns of the batches that others have committed, and publishes what they left unpublished.
+    async fn catch_up(&self) -> Result<(), LakeError> {
+        let table = self.table().await?;
+        let (attempts, unpublished) = self.attempts(&table).await?;
+        for attempt in &unpublished {
+            tracing::info!(
+                attempt,
+                "publishing a batch that its writer committed and did not publish"
+            );
+            progress::publish(&self.inner.place, attempt).await?;
+        }
+        let through = self.inner.through();
+        let later = attempts
+            .range(through + 1..)
+            .map(|(_, attempt)| attempt.clone());
+        let objects =
+            side::read_all(&self.inner.place, later.collect(), Side::Objects, None).await?;
+        let mut progress = self
+            .inner
+            .progress
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        objects
+            .iter()
+            .for_each(|objects| progress.note_all(objects));
+        progress.through = progress
+            .through
+            .max(attempts.last_key_value().map_or(0, |(batch, _)| *batch));
+        progress.attempts.extend(attempts);
+        Ok(())
+    }
+}
+
+impl Inner {
+    fn progress(&self) -> std::sync::RwLockReadGuard<'_, Progress> {
+        // Each change of it is complete in itself.
+        self.progress.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn through(&self) -> i64 {
+        self.progress().through
+    }
+
+    /// Remembers a batch of our own, which need not be read back.
+    fn note(&self, batch: i64, attempt: String, objects: &[ObjectRecord]) {
+        let mut progress = self
+            .progress
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if progress.through + 1 == batch {
+            objects
+                .iter()
+                .for_each(|object| progress.note(&object.key, &object.etag, object.outcome));
+            progress.through = batch;
+            progress.attempts.insert(batch, attempt);
+        }
+    }
+}

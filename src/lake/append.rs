@@ -1,0 +1,366 @@
+//! One batch: the rows of some objects, and that they are in, in one commit.
+//!
+//! However a commit fails, it may have landed: the store retries, connections break after the request was heard. So each error
+//! is answered by looking at the log:
+//!
+//! | the log says | then |
+//! |---|---|
+//! | our attempt has the batch | it landed |
+//! | another attempt has the batch | take the next number, unless some of our objects are in by now: then redo without them |
+//! | nobody has the batch | somebody else's commit came between, a compaction for example: the same again |
+
+use std::fmt;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use chrono::Utc;
+use deltalake_core::DeltaTableError;
+use deltalake_core::kernel::transaction::TransactionError;
+use deltalake_core::kernel::{Action, Add};
+use uuid::Uuid;
+
+use super::progress::{self, Outcome, Standing};
+use super::rows::ObjectRows;
+use super::side::{self, ObjectRecord, Side};
+use super::writer::{DataWriter, StagedFile};
+use super::{Lake, LakeError, table};
+use crate::decode::BadLine;
+
+/// How often a commit is tried that fails for other reasons than that somebody was faster.
+const MAX_FAILURES: u32 = 6;
+
+/// How often it is tried at all.
+const MAX_TRIES: u32 = 100;
+
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+
+/// A batch being put together. To be committed or aborted: one that is dropped leaves files that nothing refers to.
+pub struct Append {
+    batch: Batch,
+    writer: DataWriter,
+}
+
+/// What is to be committed.
+struct Batch {
+    lake: Lake,
+    number: i64,
+    /// Tells this attempt at the batch from all others.
+    attempt: String,
+    staged: Vec<StagedFile>,
+    objects: Vec<ObjectRecord>,
+    rows: u64,
+    coverage: Vec<RecordBatch>,
+    coverage_bytes: usize,
+    samples: Vec<(String, BadLine)>,
+}
+
+/// A batch that is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// Its number.
+    pub batch: i64,
+    /// The table's version with it.
+    pub version: i64,
+    /// How many objects it tells about.
+    pub objects: u64,
+    /// Rows added.
+    pub rows: u64,
+    /// Data files added.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// How a commit ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Commit {
+    /// The batch is in.
+    Done(Committed),
+    /// Another writer has ingested some of the same objects meanwhile. Nothing of the batch is in, and its files are deleted: ask
+    /// [`Lake::append`] for a new one and redo those objects whose standing is still [`Standing::New`].
+    Overtaken,
+}
+
+impl fmt::Debug for Append {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (objects, rows) = (self.objects(), self.rows());
+        formatter
+            .debug_struct("Append")
+            .field("attempt", &self.batch.name())
+            .field("objects", &objects)
+            .field("rows", &rows)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Append {
+    pub(super) fn new(lake: Lake, number: i64) -> Self {
+        let writer = DataWriter::new(lake.inner.place.clone(), number);
+        let batch = Batch {
+            lake,
+            number,
+            attempt: Uuid::new_v4().simple().to_string(),
+            staged: Vec::new(),
+            objects: Vec::new(),
+            rows: 0,
+            coverage: Vec::new(),
+            coverage_bytes: 0,
+            samples: Vec::new(),
+        };
+        Self { batch, writer }
+    }
+
+    /// The batch's number, unless another writer takes it first.
+    pub fn batch(&self) -> i64 {
+        self.batch.number
+    }
+
+    /// What the lake knows of an object. It does not see this batch's own.
+    pub fn standing(&self, key: &str, etag: &str) -> Standing {
+        self.batch.lake.standing(key, etag)
+    }
+
+    /// Whether there is nothing to be read: the object has been looked at, or its key's rows are in.
+    pub fn is_in(&self, key: &str, etag: &str) -> bool {
+        self.standing(key, etag) != Standing::New
+    }
+
+    /// Objects so far, whatever became of them.
+    pub fn objects(&self) -> usize {
+        self.batch.objects.len()
+    }
+
+    /// Rows so far.
+    pub fn rows(&self) -> u64 {
+        self.batch.rows
+    }
+
+    /// Memory that is held until the commit, beside the rows.
+    pub fn held_bytes(&self) -> usize {
+        self.batch.coverage_bytes
+    }
+
+    /// Adds an object that was read to its end, with all that it gave.
+    ///
+    /// # Errors
+    /// The rows cannot be written; the batch is to be aborted.
+    pub async fn write(
+        &mut self,
+        object: ObjectRecord,
+        rows: ObjectRows,
+        coverage: RecordBatch,
+        samples: Vec<BadLine>,
+    ) -> Result<(), LakeError> {
+        let (kept, mut spilled) = rows.into_parts().await?;
+        let batch = &mut self.batch;
+        batch.staged.append(&mut spilled);
+        for rows in &kept {
+            self.writer.write(rows).await?;
+        }
+        batch.rows += object.rows;
+        batch.samples.extend(
+            samples
+                .into_iter()
+                .map(|sample| (object.key.clone(), sample)),
+        );
+        if coverage.num_rows() > 0 {
+            batch.coverage_bytes += coverage
+                .columns()
+                .iter()
+                .map(|column| column.get_buffer_memory_size())
+                .sum::<usize>();
+            batch.coverage.push(coverage);
+        }
+        batch.objects.push(object);
+        Ok(())
+    }
+
+    /// Adds an object that gave nothing, with the reason.
+    pub fn note(&mut self, object: ObjectRecord) {
+        self.batch.objects.push(object);
+    }
+
+    /// Deletes all that was written.
+    pub async fn abort(self) {
+        self.writer.abort().await;
+        self.batch.delete().await;
+    }
+
+    /// Makes rows, coverage, bad lines and the record of the objects visible, all at once.
+    ///
+    /// # Errors
+    /// Nothing is in, or, if it is the commit itself that got no answer, that is not known: the next one who looks will know.
+    pub async fn commit(mut self) -> Result<Commit, LakeError> {
+        match self.writer.finish().await {
+            Ok(mut files) => self.batch.staged.append(&mut files),
+            Err(error) => {
+                self.abort().await;
+                return Err(error);
+            }
+        }
+        self.batch.commit().await
+    }
+}
+
+impl Batch {
+    async fn commit(mut self) -> Result<Commit, LakeError> {
+        loop {
+            if let Err(error) = self.stage_side().await {
+                self.delete().await;
+                return Err(error);
+            }
+            // Files of an attempt whose outcome is not known stay: they may be in.
+            if let Some(version) = self.land().await? {
+                return Ok(Commit::Done(self.published(version).await));
+            }
+            self.delete_side().await;
+            self.lake.catch_up().await?;
+            if self.is_overtaken() {
+                tracing::info!(
+                    batch = self.number,
+                    "another writer has ingested the same objects"
+                );
+                self.delete().await;
+                return Ok(Commit::Overtaken);
+            }
+            self.number = self.lake.inner.through() + 1;
+        }
+    }
+
+    /// Whether the rows of one of our objects are in by now.
+    fn is_overtaken(&self) -> bool {
+        let ours = self
+            .objects
+            .iter()
+            .filter(|object| object.outcome == Outcome::Ingested);
+        let mut standings = ours.map(|object| self.lake.standing(&object.key, &object.etag));
+        standings.any(|standing| {
+            matches!(
+                standing,
+                Standing::Known(Outcome::Ingested) | Standing::Changed
+            )
+        })
+    }
+
+    /// What the batch's files and its commit are known by.
+    fn name(&self) -> String {
+        format!("{}{}", progress::batch_prefix(self.number), self.attempt)
+    }
+
+    async fn stage_side(&self) -> Result<(), LakeError> {
+        let name = self.name();
+        let objects = [side::objects(&self.objects, &name, Utc::now())];
+        let bad_lines = [side::bad_lines(&self.samples)];
+        let place = &self.lake.inner.place;
+        futures::try_join!(
+            side::write(place, &name, Side::Objects, &objects),
+            side::write(place, &name, Side::Coverage, &self.coverage),
+            side::write(place, &name, Side::BadLines, &bad_lines),
+        )?;
+        Ok(())
+    }
+
+    async fn delete_side(&self) {
+        let name = self.name();
+        let files = Side::ALL.map(|side| side.path(&name));
+        self.lake.inner.place.delete_quietly(files.into()).await;
+    }
+
+    async fn delete(&self) {
+        self.delete_side().await;
+        let files = self.staged.iter().map(|file| file.path.clone()).collect();
+        self.lake.inner.place.delete_quietly(files).await;
+    }
+
+    /// Commits; nothing if another attempt has the batch's number.
+    async fn land(&self) -> Result<Option<u64>, LakeError> {
+        let mut failures = 0;
+        for tries in 1.. {
+            let error = match self.try_to_land().await {
+                Ok(landed) => return Ok(landed),
+                Err(error) => error,
+            };
+            failures += u32::from(!is_conflict(&error));
+            if failures == MAX_FAILURES || tries == MAX_TRIES {
+                return Err(error);
+            }
+            tracing::debug!(batch = self.number, tries, %error, "a commit did not land, or nobody said so");
+            tokio::time::sleep(pause(tries)).await;
+        }
+        Ok(None)
+    }
+
+    async fn try_to_land(&self) -> Result<Option<u64>, LakeError> {
+        let place = &self.lake.inner.place;
+        let latest = self.lake.table().await?;
+        let last = table::last_batch(&latest)
+            .await
+            .map_err(table::failed(place, "read"))?;
+        if last >= self.number {
+            let (won, _) = progress::attempts(place, &latest, self.number - 1).await?;
+            let ours = won.get(&self.number).is_some_and(|won| *won == self.name());
+            return Ok(ours.then(|| latest.version().unwrap_or_default()));
+        }
+        let actions = self.staged.iter().map(add).collect();
+        let version = table::commit(&latest, self.number, &self.name(), actions).await;
+        version.map(Some).map_err(table::failed(place, "commit to"))
+    }
+
+    async fn published(self, version: u64) -> Committed {
+        let name = self.name();
+        match progress::publish(&self.lake.inner.place, &name).await {
+            Ok(()) => self.lake.inner.note(self.number, name, &self.objects),
+            // It is in all the same, and the next writer publishes it before anything else.
+            Err(error) => {
+                tracing::warn!(batch = self.number, %error, "cannot publish a batch that is committed")
+            }
+        }
+        Committed {
+            batch: self.number,
+            version: i64::try_from(version).unwrap_or(i64::MAX),
+            objects: self.objects.len() as u64,
+            rows: self.staged.iter().map(|file| file.rows).sum(),
+            files: self.staged.len() as u64,
+            bytes: self.staged.iter().map(|file| file.size).sum(),
+        }
+    }
+}
+
+fn add(file: &StagedFile) -> Action {
+    Action::Add(Add {
+        path: file.path.clone(),
+        partition_values: [(
+            table::PARTITION.to_owned(),
+            file.date.map(|date| date.to_string()),
+        )]
+        .into(),
+        size: i64::try_from(file.size).unwrap_or(i64::MAX),
+        modification_time: Utc::now().timestamp_millis(),
+        data_change: true,
+        stats: Some(file.stats.clone()),
+        ..Add::default()
+    })
+}
+
+fn is_conflict(error: &LakeError) -> bool {
+    let LakeError::Table { source, .. } = error else {
+        return false;
+    };
+    matches!(
+        **source,
+        DeltaTableError::VersionAlreadyExists(_)
+            | DeltaTableError::Transaction {
+                source: TransactionError::MaxCommitAttempts(_)
+            }
+    )
+}
+
+/// Longer each time, and never the same for two writers.
+fn pause(tries: u32) -> Duration {
+    let longest = Duration::from_millis(20)
+        .saturating_mul(1 << tries.min(10))
+        .min(MAX_PAUSE);
+    let (_, random) = Uuid::new_v4().as_u64_pair();
+    longest.mul_f64(0.5 + 0.5 * f64::from(u8::try_from(random & 0xff).unwrap_or(u8::MAX)) / 255.0)
+}

@@ -1,0 +1,201 @@
+//! What can go wrong with a lake, in one line each, with what to try.
+
+use std::io;
+
+use deltalake_core::DeltaTableError;
+use parquet::errors::ParquetError;
+
+/// The lake could not be opened, read or written.
+///
+/// [`hint`](Self::hint) says what to do, where there is something.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LakeError {
+    /// Text that names no place for a lake.
+    #[error("cannot keep a lake at `{text}`: expected {expected}")]
+    Uri {
+        /// What was written.
+        text: String,
+        /// What could have been.
+        expected: &'static str,
+    },
+    /// Nothing is there.
+    #[error("no lake at `{uri}`")]
+    NoLake {
+        /// Where it was looked for.
+        uri: String,
+    },
+    /// Something else is there.
+    #[error("cannot create a lake at `{uri}`: it holds `{entry}` and is no lake")]
+    Occupied {
+        /// Where the lake was to be.
+        uri: String,
+        /// One of the things that are there.
+        entry: String,
+    },
+    /// The path leads to a file.
+    #[error("cannot keep a lake at `{uri}`: it is not a folder")]
+    NotAFolder {
+        /// The path.
+        uri: String,
+    },
+    /// The folder cannot be looked at or made.
+    #[error("cannot {doing} `{path}`")]
+    Folder {
+        /// `open` or `create`.
+        doing: &'static str,
+        /// The path.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A Delta table of somebody else.
+    #[error("the Delta table at `{uri}` is not a lake of flowscout")]
+    Foreign {
+        /// Where it is.
+        uri: String,
+    },
+    /// A lake of another version of flowscout.
+    #[error("the lake at `{uri}` has format `{found}`: expected `{expected}`")]
+    Format {
+        /// Where it is.
+        uri: String,
+        /// What its table says.
+        found: String,
+        /// What this program reads and writes.
+        expected: &'static str,
+    },
+    /// Nothing can be written there.
+    #[error("cannot write to the lake at `{uri}`")]
+    Unwritable {
+        /// Where it is.
+        uri: String,
+        /// What the store said.
+        source: object_store::Error,
+    },
+    /// The store gives no answer, or refuses to give one.
+    #[error("cannot reach the lake at `{uri}`")]
+    Unreachable {
+        /// Where it is.
+        uri: String,
+        /// What the store said.
+        source: object_store::Error,
+    },
+    /// None of the places where the SDK looks for credentials has any.
+    #[error("found no AWS credentials for the lake at `{uri}`: {message}")]
+    NoCredentials {
+        /// Where it is.
+        uri: String,
+        /// In the SDK's words.
+        message: String,
+    },
+    /// Two writers could both believe that they have committed.
+    #[error(
+        "the store of `{uri}` ignores `If-None-Match: *`: two writers could overwrite each other's commits"
+    )]
+    NoConditionalPut {
+        /// Where it is.
+        uri: String,
+    },
+    /// One object of the lake could not be read or written.
+    #[error("cannot {doing} `{path}`")]
+    Store {
+        /// `read`, `write`, `list` or `delete`.
+        doing: &'static str,
+        /// Its path in the store.
+        path: String,
+        /// What the store said.
+        source: object_store::Error,
+    },
+    /// A Parquet file could not be encoded or decoded.
+    #[error("cannot {doing} Parquet file `{path}`")]
+    Parquet {
+        /// `encode` or `decode`.
+        doing: &'static str,
+        /// Its path in the lake.
+        path: String,
+        /// What is wrong.
+        source: ParquetError,
+    },
+    /// The table's log could not be read or written.
+    #[error("cannot {doing} the table at `{uri}`")]
+    Table {
+        /// `open`, `create`, `read` or `commit to`.
+        doing: &'static str,
+        /// Where it is.
+        uri: String,
+        /// What went wrong.
+        source: Box<DeltaTableError>,
+    },
+    /// Something that the log speaks of is not there.
+    #[error("the lake at `{uri}` is damaged: {what}")]
+    Damaged {
+        /// Where it is.
+        uri: String,
+        /// What is missing.
+        what: String,
+    },
+    /// A background task panicked, or the program is being shut down.
+    #[error("the work on `{uri}` was given up")]
+    GivenUp {
+        /// The lake.
+        uri: String,
+        /// Why.
+        source: tokio::task::JoinError,
+    },
+}
+
+impl LakeError {
+    /// What to try, where there is something.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoLake { uri } => {
+                return Some(format!(
+                    "run `flowscout ingest <SOURCE> --lake {uri}` to create it"
+                ));
+            }
+            Self::Occupied { .. } | Self::NotAFolder { .. } => "name an empty or a new folder",
+            Self::Folder { .. } => "check the path and the permissions of the folders above it",
+            Self::Foreign { .. } => "name another place: a lake has its table for itself",
+            Self::Format { .. } => {
+                "use the version of flowscout that made it, or ingest into a new lake"
+            }
+            Self::NoCredentials { .. } => {
+                "set `AWS_PROFILE`, or run `aws sso login` or `aws configure`, or give this machine a role"
+            }
+            Self::NoConditionalPut { .. } => {
+                "use S3 itself, or a store that implements conditional writes"
+            }
+            Self::Damaged { .. } => {
+                "was something deleted by hand? if it is lost, ingest into a new lake"
+            }
+            Self::Unwritable { source, .. }
+            | Self::Unreachable { source, .. }
+            | Self::Store { source, .. } => return of_store(source),
+            Self::Uri { .. } | Self::Parquet { .. } | Self::Table { .. } | Self::GivenUp { .. } => {
+                return None;
+            }
+        };
+        Some(hint.to_owned())
+    }
+}
+
+fn of_store(error: &object_store::Error) -> Option<String> {
+    use object_store::Error;
+    let hint = match error {
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
+            "the role needs `s3:ListBucket`, and `s3:GetObject`, `s3:PutObject`, `s3:DeleteObject` below the lake's prefix"
+        }
+        Error::NotFound { .. } => {
+            "check the bucket's name, and `AWS_ENDPOINT_URL` if it is not on AWS"
+        }
+        Error::Generic { store: "S3", .. } => {
+            "check the network, and `AWS_REGION` and `AWS_ENDPOINT_URL` if they are set"
+        }
+        Error::Generic { .. } => {
+            "check the permissions of the folder, and that its disk is not full"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}

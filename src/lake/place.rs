@@ -1,0 +1,304 @@
+//! The store that a lake lies in, and the lake's paths inside it.
+
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode};
+use url::Url;
+use uuid::Uuid;
+
+use super::durable::{self, DurableLocal};
+use super::s3::{Patience, Surroundings};
+use super::uri::{Kind, LakeUri};
+use super::{LakeError, SIDE};
+
+/// A store with the lake's root in it; cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) uri: String,
+    /// From the root of the file system or of the bucket.
+    pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) root: Path,
+    /// The lake's URL, as Delta knows it.
+    pub(super) url: Url,
+    /// The store's URL.
+    pub(super) store_url: Url,
+}
+
+/// What is there before the table is looked at.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Contents {
+    /// A table's log.
+    Table,
+    /// Nothing, or nothing that matters.
+    Nothing,
+    /// Something else, for example this.
+    Other(String),
+}
+
+/// Whether a missing folder is created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    Refuse,
+    Create,
+}
+
+impl Place {
+    /// Finds the store, and says what is there.
+    pub(super) async fn find(
+        uri: &LakeUri,
+        missing: Missing,
+    ) -> Result<(Self, Contents), LakeError> {
+        match &uri.kind {
+            Kind::Folder(path) => Self::folder(uri, path, missing),
+            Kind::S3 { bucket, prefix } => Box::pin(Self::s3(uri, bucket, prefix)).await,
+        }
+    }
+
+    fn folder(
+        uri: &LakeUri,
+        path: &FilePath,
+        missing: Missing,
+    ) -> Result<(Self, Contents), LakeError> {
+        let shown = uri.to_string();
+        let refuse = |doing| {
+            let path = shown.clone();
+            move |source| LakeError::Folder {
+                doing,
+                path,
+                source,
+            }
+        };
+        if path.exists() && !path.is_dir() {
+            return Err(LakeError::NotAFolder { uri: shown });
+        }
+        let contents = if path.exists() {
+            look(path).map_err(refuse("open"))?
+        } else {
+            Contents::Nothing
+        };
+        match (&contents, missing) {
+            (Contents::Table, _) => {}
+            (_, Missing::Refuse) => return Err(LakeError::NoLake { uri: shown }),
+            (Contents::Other(entry), Missing::Create) => {
+                return Err(LakeError::Occupied {
+                    uri: shown,
+                    entry: entry.clone(),
+                });
+            }
+            (Contents::Nothing, Missing::Create) => {
+                let absolute = std::path::absolute(path).map_err(refuse("create"))?;
+                durable::create_folder(&absolute).map_err(|source| LakeError::Unwritable {
+                    uri: shown.clone(),
+                    source,
+                })?;
+            }
+        }
+        let path: PathBuf = std::fs::canonicalize(path).map_err(refuse("open"))?;
+        let not_utf8 =
+            || std::io::Error::new(std::io::ErrorKind::InvalidInput, "the path is not UTF-8");
+        let url = Url::from_directory_path(&path).map_err(|()| refuse("open")(not_utf8()))?;
+        let root = Path::from_absolute_path(&path).map_err(|_| refuse("open")(not_utf8()))?;
+        let store_url = Url::parse("file:///").expect("a constant that is a URL");
+        Ok((
+            Self {
+                uri: shown,
+                store: Arc::new(DurableLocal::new()),
+                root,
+                url,
+                store_url,
+            },
+            contents,
+        ))
+    }
+
+    async fn s3(uri: &LakeUri, bucket: &str, prefix: &str) -> Result<(Self, Contents), LakeError> {
+        let uri = uri.to_string();
+        let surroundings = Surroundings::find(&uri, bucket).await?;
+        let refuse = |source| LakeError::Unreachable {
+            uri: uri.clone(),
+            source,
+        };
+        let text = || LakeError::Uri {
+            text: uri.clone(),
+            expected: "a bucket and a prefix that make a URL",
+        };
+        let root = Path::parse(prefix).map_err(|_| text())?;
+        let store_url = Url::parse(&format!("s3://{bucket}")).map_err(|_| text())?;
+        let mut url = store_url.clone();
+        url.set_path(&if prefix.is_empty() {
+            String::from("/")
+        } else {
+            format!("/{prefix}/")
+        });
+        let first = surroundings.store(Patience::Short).map_err(refuse)?;
+        let contents = look_in_bucket(&first, &root).await.map_err(refuse)?;
+        let store = Arc::new(surroundings.store(Patience::Long).map_err(refuse)?);
+        Ok((
+            Self {
+                uri: uri.clone(),
+                store,
+                root,
+                url,
+                store_url,
+            },
+            contents,
+        ))
+    }
+
+    /// The path in the store of something in the lake.
+    pub(super) fn path(&self, relative: &str) -> Path {
+        relative
+            .split('/')
+            .fold(self.root.clone(), |path, part| path.join(part))
+    }
+
+    pub(super) fn is_local(&self) -> bool {
+        self.store_url.scheme() == "file"
+    }
+
+    pub(super) async fn read(&self, relative: &str) -> Result<Option<Bytes>, LakeError> {
+        let path = self.path(relative);
+        let found = match self.store.get(&path).await {
+            Ok(found) => found.bytes().await,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => Err(error),
+        };
+        found.map(Some).map_err(self.failed("read", &path))
+    }
+
+    pub(super) async fn write(&self, relative: &str, bytes: Bytes) -> Result<(), LakeError> {
+        let path = self.path(relative);
+        self.store
+            .put(&path, bytes.into())
+            .await
+            .map_err(self.failed("write", &path))?;
+        Ok(())
+    }
+
+    /// Deletes what can be deleted: what cannot is an orphan that nothing refers to.
+    pub(super) async fn delete_quietly(&self, relative: Vec<String>) {
+        for relative in relative {
+            let path = self.path(&relative);
+            match self.store.delete(&path).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => tracing::warn!(%path, %error, "cannot delete what was not committed"),
+            }
+        }
+    }
+
+    /// Names of what lies directly in a folder of the lake, behind `after`, in order.
+    pub(super) async fn list(&self, folder: &str, after: &str) -> Result<Vec<String>, LakeError> {
+        let folder = self.path(folder);
+        let offset = if after.is_empty() {
+            folder.clone()
+        } else {
+            folder.clone().join(after)
+        };
+        let mut listing = self.store.list_with_offset(Some(&folder), &offset);
+        let mut names = Vec::new();
+        while let Some(found) = listing.next().await {
+            let found = found.map_err(self.failed("list", &folder))?;
+            names.extend(found.location.filename().map(str::to_owned));
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    pub(super) fn failed(
+        &self,
+        doing: &'static str,
+        path: &Path,
+    ) -> impl FnOnce(object_store::Error) -> LakeError + use<> {
+        let path = path.to_string();
+        let path = if self.is_local() {
+            format!("/{path}")
+        } else {
+            format!("{}{path}", self.store_url.as_str().to_owned() + "/")
+        };
+        move |source| LakeError::Store {
+            doing,
+            path,
+            source,
+        }
+    }
+
+    /// Writes and deletes a small object, and sees whether the store keeps two creators apart.
+    pub(super) async fn probe(&self) -> Result<(), LakeError> {
+        let path = self.path(&format!("{SIDE}/probe-{}", Uuid::new_v4().simple()));
+        let refuse = |source| LakeError::Unwritable {
+            uri: self.uri.clone(),
+            source,
+        };
+        self.store
+            .put_opts(&path, Bytes::new().into(), PutMode::Create.into())
+            .await
+            .map_err(refuse)?;
+        let second = self
+            .store
+            .put_opts(&path, Bytes::new().into(), PutMode::Create.into())
+            .await;
+        self.store.delete(&path).await.map_err(refuse)?;
+        match second {
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
+            Err(error) => Err(refuse(error)),
+            Ok(_) => Err(LakeError::NoConditionalPut {
+                uri: self.uri.clone(),
+            }),
+        }
+    }
+}
+
+/// A name that does not keep a lake from being created beside it: hidden files, and what an interrupted creation left.
+fn does_not_matter(name: &str) -> bool {
+    name.starts_with('.') || name == SIDE || name == "_delta_log"
+}
+
+fn look(folder: &FilePath) -> std::io::Result<Contents> {
+    let log = folder.join("_delta_log");
+    if log.is_dir() {
+        for entry in std::fs::read_dir(log)? {
+            if entry?
+                .path()
+                .extension()
+                .is_some_and(|extension| extension == "json" || extension == "parquet")
+            {
+                return Ok(Contents::Table);
+            }
+        }
+    }
+    for entry in std::fs::read_dir(folder)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if !does_not_matter(&name) {
+            return Ok(Contents::Other(name));
+        }
+    }
+    Ok(Contents::Nothing)
+}
+
+async fn look_in_bucket(store: &dyn ObjectStore, root: &Path) -> object_store::Result<Contents> {
+    let log = root.clone().join("_delta_log");
+    if let Some(found) = store.list(Some(&log)).next().await {
+        found?;
+        return Ok(Contents::Table);
+    }
+    let root = (!root.as_ref().is_empty()).then_some(root);
+    let mut listing = store.list(root);
+    while let Some(found) = listing.next().await {
+        let location = found?.location;
+        let mut parts = root.map_or_else(
+            || Some(location.parts().collect::<Vec<_>>()),
+            |root| Some(location.prefix_match(root)?.collect()),
+        );
+        let name = parts
+            .as_mut()
+            .and_then(|parts| Some(parts.first()?.as_ref().to_owned()));
+        if let Some(name) = name.filter(|name| !does_not_matter(name)) {
+            return Ok(Contents::Other(name));
+        }
+    }
+    Ok(Contents::Nothing)
+}

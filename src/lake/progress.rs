@@ -1,0 +1,238 @@
+//! Which objects are in: the record is committed in the same Delta transaction as their rows.
+//!
+//! ```text
+//! 1  date=…/part-…                              data files
+//! 2  _flowscout/batches/{N}-{attempt}/          objects, coverage, bad lines of the batch
+//! 3  _delta_log/{version}.json                  adds of 1 + txn("flowscout", N) + "{N}-{attempt}": all is visible, or nothing
+//! 4  _flowscout/ledger/{N}-{attempt}            published: a listing tells the winning attempts without reading the log
+//! ```
+//!
+//! Killed before 3, nothing refers to what was written. Killed between 3 and 4, the log's last commit tells what the ledger lacks;
+//! the next writer publishes it. Batch N+1 starts only when N is published, so that at most one is ever missing.
+
+use std::collections::{BTreeMap, HashMap};
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use deltalake_core::DeltaTable;
+use sha2::{Digest, Sha256};
+
+use super::place::Place;
+use super::{LakeError, SIDE, table};
+
+/// What became of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// All its rows are in.
+    Ingested,
+    /// It cannot be read, and is tried again when it has changed.
+    SetAside,
+    /// It is no flow log.
+    Skipped,
+}
+
+impl Outcome {
+    /// As the table `objects` says it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ingested => "ingested",
+            Self::SetAside => "set_aside",
+            Self::Skipped => "skipped",
+        }
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        [Self::Ingested, Self::SetAside, Self::Skipped]
+            .into_iter()
+            .find(|outcome| outcome.as_str() == text)
+    }
+}
+
+/// What the lake knows of an object that is offered to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing, or something older that was not ingested: read it.
+    New,
+    /// This very object has been looked at, with this outcome.
+    Known(Outcome),
+    /// The key has been ingested with other contents. AWS never rewrites a log: not read again, or its rows would be in twice.
+    Changed,
+}
+
+/// Keys are kept as hashes: a million objects take 40 MB.
+type Key = u128;
+
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    etag: u64,
+    outcome: Outcome,
+}
+
+/// The objects of all batches up to one.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// The last batch whose objects are known.
+    pub(super) through: i64,
+    known: HashMap<Key, Known>,
+    /// The winning attempt of each batch.
+    pub(super) attempts: BTreeMap<i64, String>,
+}
+
+impl Progress {
+    pub(super) fn standing(&self, key: &str, etag: &str) -> Standing {
+        match self.known.get(&hash(key)) {
+            None => Standing::New,
+            Some(known) if known.etag == short_hash(etag) => Standing::Known(known.outcome),
+            Some(known) if known.outcome == Outcome::Ingested => Standing::Changed,
+            Some(_) => Standing::New,
+        }
+    }
+
+    pub(super) fn note(&mut self, key: &str, etag: &str, outcome: Outcome) {
+        let new = Known {
+            etag: short_hash(etag),
+            outcome,
+        };
+        let known = self.known.entry(hash(key)).or_insert(new);
+        // Once its rows are in they stay in, whatever is heard of the key later.
+        if known.outcome != Outcome::Ingested {
+            *known = new;
+        }
+    }
+
+    pub(super) fn note_all(&mut self, objects: &RecordBatch) {
+        let text = |name: &str| {
+            objects
+                .column_by_name(name)
+                .and_then(|column| column.as_string_opt::<i32>())
+        };
+        let (Some(keys), Some(etags), Some(outcomes)) =
+            (text("key"), text("etag"), text("outcome"))
+        else {
+            return;
+        };
+        for row in 0..objects.num_rows() {
+            if let Some(outcome) =
+                Outcome::parse(outcomes.value(row)).filter(|_| keys.is_valid(row))
+            {
+                self.note(keys.value(row), etags.value(row), outcome);
+            }
+        }
+    }
+}
+
+fn hash(text: &str) -> Key {
+    let digest = Sha256::digest(text.as_bytes());
+    Key::from_be_bytes(std::array::from_fn(|index| digest[index]))
+}
+
+/// 64 bits tell one etag of a key from the next.
+fn short_hash(text: &str) -> u64 {
+    let digest = Sha256::digest(text.as_bytes());
+    u64::from_be_bytes(std::array::from_fn(|index| digest[index]))
+}
+
+/// What the name of a batch's attempt begins with.
+pub(super) fn batch_prefix(batch: i64) -> String {
+    format!("{batch:012}-")
+}
+
+fn batch_of(attempt: &str) -> Option<i64> {
+    attempt.split_once('-')?.0.parse().ok()
+}
+
+fn ledger() -> String {
+    format!("{SIDE}/ledger")
+}
+
+/// Records that an attempt has won its batch. To do it twice is harmless.
+pub(super) async fn publish(place: &Place, attempt: &str) -> Result<(), LakeError> {
+    place
+        .write(&format!("{}/{attempt}", ledger()), bytes::Bytes::new())
+        .await
+}
+
+/// The winning attempts of the batches behind `after` up to the last of `table`, and those of them that are not published.
+pub(super) async fn attempts(
+    place: &Place,
+    table: &DeltaTable,
+    after: i64,
+) -> Result<(BTreeMap<i64, String>, Vec<String>), LakeError> {
+    let last = table::last_batch(table)
+        .await
+        .map_err(table::failed(place, "read"))?;
+    let mut won = BTreeMap::new();
+    let mut unpublished = Vec::new();
+    if last <= after {
+        return Ok((won, unpublished));
+    }
+    // `~` sorts behind the `-` that follows the number.
+    let from = if after > 0 {
+        format!("{after:012}~")
+    } else {
+        String::new()
+    };
+    for attempt in place.list(&ledger(), &from).await? {
+        match batch_of(&attempt) {
+            // A later batch is not in the version that is looked at.
+            Some(batch) if batch > after && batch <= last => _ = won.insert(batch, attempt),
+            _ => {}
+        }
+    }
+    for batch in after + 1..=last {
+        if won.contains_key(&batch) {
+            continue;
+        }
+        let found = table::attempt_in_log(table, batch)
+            .await
+            .map_err(table::failed(place, "read"))?;
+        let what = || format!("neither its ledger nor its log tells who wrote batch {batch}");
+        let attempt = found.ok_or_else(|| LakeError::Damaged {
+            uri: place.uri.clone(),
+            what: what(),
+        })?;
+        unpublished.push(attempt.clone());
+        won.insert(batch, attempt);
+    }
+    Ok((won, unpublished))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_is_judged_by_key_and_etag() {
+        let mut progress = Progress::default();
+        assert_eq!(progress.standing("a", "1"), Standing::New);
+        progress.note("a", "1", Outcome::SetAside);
+        assert_eq!(
+            progress.standing("a", "1"),
+            Standing::Known(Outcome::SetAside)
+        );
+        assert_eq!(
+            progress.standing("a", "2"),
+            Standing::New,
+            "it may be whole by now"
+        );
+        progress.note("a", "2", Outcome::Ingested);
+        assert_eq!(
+            progress.standing("a", "2"),
+            Standing::Known(Outcome::Ingested)
+        );
+        assert_eq!(progress.standing("a", "3"), Standing::Changed);
+        progress.note("a", "3", Outcome::SetAside);
+        assert_eq!(
+            progress.standing("a", "2"),
+            Standing::Known(Outcome::Ingested),
+            "its rows are still in"
+        );
+    }
+
+    #[test]
+    fn attempts_sort_by_batch() {
+        assert_eq!(batch_of("000000000012-1f2e"), Some(12));
+        assert!(format!("{}zz", batch_prefix(9)).as_str() < "000000000009~");
+        assert!("000000000009~" < batch_prefix(10).as_str());
+        assert_eq!(batch_of("probe"), None);
+    }
+}

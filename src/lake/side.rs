@@ -1,0 +1,177 @@
+//! The small Parquet files beside the table: what a batch's objects were, their coverage, their bad lines.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::SchemaRef;
+use chrono::{DateTime, Utc};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+
+use super::place::Place;
+use super::progress::Outcome;
+use super::{LakeError, SIDE, parquet};
+use crate::batch::{bad_lines_schema, coverage_schema, objects_schema};
+use crate::decode::BadLine;
+
+/// How many small files are read at a time.
+pub(super) const READS_AT_A_TIME: usize = 16;
+
+/// One of the files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Objects,
+    Coverage,
+    BadLines,
+}
+
+impl Side {
+    pub(super) const ALL: [Self; 3] = [Self::Objects, Self::Coverage, Self::BadLines];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Objects => "objects",
+            Self::Coverage => "coverage",
+            Self::BadLines => "bad_lines",
+        }
+    }
+
+    fn schema(self) -> SchemaRef {
+        match self {
+            Self::Objects => objects_schema(),
+            Self::Coverage => coverage_schema(),
+            Self::BadLines => bad_lines_schema(),
+        }
+    }
+
+    pub(super) fn path(self, attempt: &str) -> String {
+        format!("{SIDE}/batches/{attempt}/{}.parquet", self.name())
+    }
+}
+
+/// One object as a batch has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectRecord {
+    /// What it is known by, unique among all sources.
+    pub key: String,
+    /// Changes with its contents.
+    pub etag: String,
+    /// Length in bytes as it is stored.
+    pub size: u64,
+    /// How many rows it gave.
+    pub rows: u64,
+    /// How many of its lines were no records.
+    pub bad_lines: u64,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Why it gave nothing, if so.
+    pub reason: Option<String>,
+}
+
+pub(super) fn objects(records: &[ObjectRecord], batch: &str, at: DateTime<Utc>) -> RecordBatch {
+    let text = |of: fn(&ObjectRecord) -> Option<&str>| -> ArrayRef {
+        Arc::new(records.iter().map(of).collect::<StringArray>())
+    };
+    let number = |of: fn(&ObjectRecord) -> u64| -> ArrayRef {
+        Arc::new(
+            records
+                .iter()
+                .map(|record| i64::try_from(of(record)).ok())
+                .collect::<Int64Array>(),
+        )
+    };
+    let columns = vec![
+        text(|record| Some(&record.key)),
+        text(|record| Some(&record.etag)),
+        number(|record| record.size),
+        number(|record| record.rows),
+        number(|record| record.bad_lines),
+        text(|record| Some(record.outcome.as_str())),
+        text(|record| record.reason.as_deref()),
+        Arc::new(StringArray::from(vec![batch; records.len()])) as ArrayRef,
+        Arc::new(
+            TimestampMicrosecondArray::from(vec![at.timestamp_micros(); records.len()])
+                .with_timezone("UTC"),
+        ),
+    ];
+    RecordBatch::try_new(objects_schema(), columns).expect("columns in the order of the schema")
+}
+
+pub(super) fn bad_lines(samples: &[(String, BadLine)]) -> RecordBatch {
+    let text = |of: fn(&(String, BadLine)) -> Option<&str>| -> ArrayRef {
+        Arc::new(samples.iter().map(of).collect::<StringArray>())
+    };
+    let columns = vec![
+        text(|(key, _)| Some(key)),
+        Arc::new(
+            samples
+                .iter()
+                .map(|(_, bad)| i64::try_from(bad.line).ok())
+                .collect::<Int64Array>(),
+        ) as ArrayRef,
+        text(|(_, bad)| bad.field.as_deref()),
+        text(|(_, bad)| bad.value.as_deref()),
+        text(|(_, bad)| Some(&bad.expected)),
+        text(|(_, bad)| Some(&bad.text)),
+    ];
+    RecordBatch::try_new(bad_lines_schema(), columns).expect("columns in the order of the schema")
+}
+
+/// Writes one file of a batch. One without rows is left out, except the objects: they show that the batch is there.
+pub(super) async fn write(
+    place: &Place,
+    attempt: &str,
+    side: Side,
+    batches: &[RecordBatch],
+) -> Result<(), LakeError> {
+    if side != Side::Objects && batches.iter().all(|batch| batch.num_rows() == 0) {
+        return Ok(());
+    }
+    let path = side.path(attempt);
+    let bytes = parquet::to_bytes(batches, side.schema());
+    let bytes = bytes.map_err(|source| LakeError::Parquet {
+        doing: "encode",
+        path: path.clone(),
+        source,
+    })?;
+    place.write(&path, bytes).await
+}
+
+/// Reads one file of a batch; of some columns only, if they are named.
+pub(super) async fn read(
+    place: &Place,
+    attempt: &str,
+    side: Side,
+    columns: Option<&[&str]>,
+) -> Result<Vec<RecordBatch>, LakeError> {
+    let path = side.path(attempt);
+    match place.read(&path).await? {
+        Some(bytes) => parquet::from_bytes(bytes, columns).map_err(|source| LakeError::Parquet {
+            doing: "decode",
+            path,
+            source,
+        }),
+        None if side == Side::Objects => Err(LakeError::Damaged {
+            uri: place.uri.clone(),
+            what: format!("`{path}` is not there"),
+        }),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Reads one file of each of some batches, several at a time, in their order.
+pub(super) async fn read_all(
+    place: &Place,
+    attempts: Vec<String>,
+    side: Side,
+    columns: Option<&'static [&'static str]>,
+) -> Result<Vec<RecordBatch>, LakeError> {
+    let read_one = |attempt: String| {
+        let place = place.clone();
+        async move { read(&place, &attempt, side, columns).await }.boxed()
+    };
+    let reads = stream::iter(attempts)
+        .map(read_one)
+        .buffered(READS_AT_A_TIME);
+    let read: Vec<Vec<RecordBatch>> = reads.try_collect().await?;
+    Ok(read.into_iter().flatten().collect())
+}

@@ -1,0 +1,203 @@
+//! The Delta table `flows`: how it is created, opened and committed to.
+//!
+//! `deltalake-core` is the log alone. Three of its habits are switched off, for each commit would pay for them: checkpoints,
+//! clean-up of the log (a listing each), and retries that judge conflicts by themselves. A commit lands if the version that it
+//! was prepared on is the latest, or not at all; what that means is [`super::append`]'s to find out.
+
+use std::sync::{Arc, Once};
+
+use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
+use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
+use deltalake_core::kernel::{Action, StructField, Transaction};
+use deltalake_core::logstore::{self, LogStore, LogStoreFactory, ObjectStoreRef, StorageConfig};
+use deltalake_core::protocol::{DeltaOperation, OutputMode, SaveMode};
+use deltalake_core::{DeltaResult, DeltaTable, DeltaTableBuilder, DeltaTableError};
+use serde_json::{Value, json};
+use url::Url;
+
+use super::LakeError;
+use super::place::Place;
+use crate::batch::flows_schema;
+
+/// Who commits, in the log's transaction identifiers. One for all: a batch number is taken by whoever commits it first.
+pub(super) const APPLICATION: &str = "flowscout";
+
+/// The key in a commit's metadata that names the batch and the attempt which won it.
+pub(super) const BATCH_KEY: &str = "flowscout.batch";
+
+/// The property by which a table is known to be ours, and the format of what lies beside it.
+const FORMAT_KEY: &str = "flowscout.format";
+const FORMAT: &str = "1";
+
+/// The partition column.
+pub(super) const PARTITION: &str = "date";
+
+const PROPERTIES: [(&str, &str); 5] = [
+    (FORMAT_KEY, FORMAT),
+    // Every column has statistics, ids and addresses above all; the default stops after 32.
+    ("delta.dataSkippingNumIndexedCols", "-1"),
+    ("delta.checkpointInterval", "100"),
+    ("delta.logRetentionDuration", "interval 30 days"),
+    // Longer than the longest query and the longest ingest batch: vacuum deletes what is older and not in the log.
+    ("delta.deletedFileRetentionDuration", "interval 2 days"),
+];
+
+/// Delta's log store for `s3://` comes with a feature that would bring a second S3 client; the default one does.
+struct S3LogStores;
+
+impl LogStoreFactory for S3LogStores {
+    fn with_options(
+        &self,
+        prefixed: ObjectStoreRef,
+        root: ObjectStoreRef,
+        location: &Url,
+        options: &StorageConfig,
+    ) -> DeltaResult<Arc<dyn LogStore>> {
+        Ok(logstore::default_logstore(
+            prefixed, root, location, options,
+        ))
+    }
+}
+
+fn builder(place: &Place) -> DeltaResult<DeltaTableBuilder> {
+    static REGISTER: Once = Once::new();
+    REGISTER.call_once(|| {
+        let s3 = Url::parse("s3://").expect("a constant that is a URL");
+        logstore::logstore_factories().insert(s3, Arc::new(S3LogStores));
+    });
+    Ok(DeltaTableBuilder::from_url(place.url.clone())?
+        .with_storage_backend(Arc::clone(&place.store), place.url.clone()))
+}
+
+pub(super) fn failed(
+    place: &Place,
+    doing: &'static str,
+) -> impl FnOnce(DeltaTableError) -> LakeError + use<> {
+    let uri = place.uri.clone();
+    move |source| LakeError::Table {
+        doing,
+        uri,
+        source: Box::new(source),
+    }
+}
+
+pub(super) async fn open(place: &Place) -> Result<DeltaTable, LakeError> {
+    let opening = async { builder(place)?.load().await };
+    let table = opening.await.map_err(failed(place, "open"))?;
+    let state = table.snapshot().map_err(failed(place, "open"))?;
+    match state.metadata().configuration().get(FORMAT_KEY) {
+        Some(found) if found == FORMAT => Ok(table),
+        Some(found) => Err(LakeError::Format {
+            uri: place.uri.clone(),
+            found: found.clone(),
+            expected: FORMAT,
+        }),
+        None => Err(LakeError::Foreign {
+            uri: place.uri.clone(),
+        }),
+    }
+}
+
+pub(super) async fn create(place: &Place) -> Result<DeltaTable, LakeError> {
+    let creating = async {
+        let columns = flows_schema();
+        let columns = columns
+            .fields()
+            .iter()
+            .map(|field| field.as_ref().try_into_kernel());
+        let columns = columns.collect::<Result<Vec<StructField>, _>>()?;
+        builder(place)?
+            .build()?
+            .create()
+            .with_columns(columns)
+            .with_partition_columns([PARTITION])
+            .with_configuration(PROPERTIES.map(|(key, value)| (key, Some(value))))
+            // Ours is not one that Delta knows.
+            .with_raise_if_key_not_exists(false)
+            .with_save_mode(SaveMode::Ignore)
+            .with_commit_properties(properties())
+            .await
+    };
+    match creating.await {
+        Ok(_) => open(place).await,
+        // Somebody else may have been faster.
+        Err(error) => open(place)
+            .await
+            .map_err(|_| failed(place, "create")(error)),
+    }
+}
+
+/// Commits a batch on the version that `table` is at, and gives the new version.
+///
+/// # Errors
+/// Whatever the error, the commit may have landed.
+pub(super) async fn commit(
+    table: &DeltaTable,
+    batch: i64,
+    attempt: &str,
+    actions: Vec<Action>,
+) -> DeltaResult<u64> {
+    let metadata = [(BATCH_KEY.to_owned(), json!(attempt))];
+    let properties = properties()
+        .with_metadata(metadata)
+        .with_application_transaction(Transaction::new(APPLICATION, batch));
+    let operation = DeltaOperation::StreamingUpdate {
+        output_mode: OutputMode::Append,
+        query_id: APPLICATION.to_owned(),
+        epoch_id: batch,
+    };
+    let commit = CommitBuilder::from(properties)
+        .with_actions(actions)
+        .build(Some(table.snapshot()?), table.log_store(), operation)
+        .await?;
+    Ok(commit.version())
+}
+
+fn properties() -> CommitProperties {
+    CommitProperties::default()
+        .with_max_retries(0)
+        .with_create_checkpoint(false)
+        .with_cleanup_expired_logs(Some(false))
+}
+
+/// The number of the last batch that is in; 0 before the first.
+pub(super) async fn last_batch(table: &DeltaTable) -> DeltaResult<i64> {
+    let last = table
+        .snapshot()?
+        .transaction_version(table.log_store().as_ref(), APPLICATION)
+        .await?;
+    Ok(last.unwrap_or(0))
+}
+
+/// Which attempt committed a batch, by the log itself.
+pub(super) async fn attempt_in_log(table: &DeltaTable, batch: i64) -> DeltaResult<Option<String>> {
+    let log = table.log_store();
+    let prefix = super::progress::batch_prefix(batch);
+    for version in (0..=table.snapshot()?.version()).rev() {
+        let Some(commit) = log.read_commit_entry(version).await? else {
+            break;
+        };
+        if let Some(attempt) = attempt_of_commit(&commit)
+            && attempt.starts_with(&prefix)
+        {
+            return Ok(Some(attempt));
+        }
+    }
+    Ok(None)
+}
+
+fn attempt_of_commit(commit: &[u8]) -> Option<String> {
+    let infos = commit
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+    let mut attempts = infos.filter_map(|action| {
+        Some(
+            action
+                .get("commitInfo")?
+                .get(BATCH_KEY)?
+                .as_str()?
+                .to_owned(),
+        )
+    });
+    attempts.next()
+}

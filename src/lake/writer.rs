@@ -1,0 +1,326 @@
+//! Rows into data files: by date, in row groups that are encoded in parallel, uploaded as they grow.
+//!
+//! ```text
+//! batches ─> by date ─> waiting ─(enough)─> encode on a blocking thread ─> append in order ─> upload
+//! ```
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::Date32Type;
+use bytes::Bytes;
+use chrono::NaiveDate;
+use object_store::buffered::BufWriter;
+use parquet::errors::ParquetError;
+use tokio::io::AsyncWriteExt;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use super::parquet::{OpenFile, ROW_GROUP_ROWS, RowGroup, file_schema};
+use super::place::Place;
+use super::{LakeError, stats};
+use crate::batch::flows_schema;
+
+/// A row group is encoded when its rows take this much memory, even if they are few.
+const ROW_GROUP_BYTES: usize = 64 << 20;
+
+/// What may wait for all dates together before the largest is encoded.
+const WAITING_BYTES: usize = 96 << 20;
+
+/// A file is closed when it has grown to this.
+const FILE_BYTES: usize = 128 << 20;
+const FILE_ROWS: usize = 4 << 20;
+
+/// Parts of an upload; a smaller file is one request.
+const PART_BYTES: usize = 8 << 20;
+
+/// A data file that is written and not committed.
+#[derive(Debug, Clone)]
+pub(super) struct StagedFile {
+    /// Inside the lake.
+    pub(super) path: String,
+    pub(super) date: Option<NaiveDate>,
+    pub(super) size: u64,
+    pub(super) rows: u64,
+    /// For the log.
+    pub(super) stats: String,
+}
+
+/// Days since 1970, as in the column `date`.
+type Day = Option<i32>;
+
+/// Writes data files. To be finished or aborted: one that is dropped leaves orphans.
+pub(super) struct DataWriter {
+    place: Place,
+    batch: i64,
+    days: BTreeMap<Day, Waiting>,
+    open: BTreeMap<Day, Upload>,
+    encoding: VecDeque<(Day, JoinHandle<Result<RowGroup, ParquetError>>)>,
+    threads: usize,
+    finished: Vec<StagedFile>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    batches: Vec<RecordBatch>,
+    rows: usize,
+    bytes: usize,
+}
+
+struct Upload {
+    path: String,
+    file: OpenFile,
+    rows: usize,
+    out: BufWriter,
+}
+
+impl DataWriter {
+    pub(super) fn new(place: Place, batch: i64) -> Self {
+        let threads = std::thread::available_parallelism()
+            .map_or(2, usize::from)
+            .min(4);
+        Self {
+            place,
+            batch,
+            days: BTreeMap::new(),
+            open: BTreeMap::new(),
+            encoding: VecDeque::new(),
+            threads,
+            finished: Vec::new(),
+        }
+    }
+
+    /// Takes rows of [`flows_schema`]; waits while too much is being encoded.
+    pub(super) async fn write(&mut self, rows: &RecordBatch) -> Result<(), LakeError> {
+        for (day, rows) in by_day(rows) {
+            let waiting = self.days.entry(day).or_default();
+            waiting.rows += rows.num_rows();
+            waiting.bytes += memory(&rows);
+            waiting.batches.push(rows);
+            if waiting.rows >= ROW_GROUP_ROWS || waiting.bytes >= ROW_GROUP_BYTES {
+                self.encode(day).await?;
+            }
+        }
+        while self
+            .days
+            .values()
+            .map(|waiting| waiting.bytes)
+            .sum::<usize>()
+            > WAITING_BYTES
+        {
+            let largest = self
+                .days
+                .iter()
+                .max_by_key(|(_, waiting)| waiting.bytes)
+                .map(|(day, _)| *day);
+            let Some(largest) = largest else { break };
+            self.encode(largest).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes all that is left, and closes the files.
+    ///
+    /// After an error the writer is to be aborted.
+    pub(super) async fn finish(&mut self) -> Result<Vec<StagedFile>, LakeError> {
+        for day in self.days.keys().copied().collect::<Vec<_>>() {
+            self.encode(day).await?;
+        }
+        while !self.encoding.is_empty() {
+            self.land().await?;
+        }
+        while let Some((day, upload)) = self.open.pop_first() {
+            self.close(day, upload).await?;
+        }
+        Ok(std::mem::take(&mut self.finished))
+    }
+
+    /// Deletes all that was written.
+    pub(super) async fn abort(mut self) {
+        for (_, task) in self.encoding.drain(..) {
+            task.abort();
+        }
+        for (_, mut upload) in std::mem::take(&mut self.open) {
+            if let Err(error) = upload.out.abort().await {
+                tracing::debug!(path = upload.path, %error, "cannot abort an upload");
+            }
+        }
+        let files = self.finished.drain(..).map(|file| file.path).collect();
+        self.place.delete_quietly(files).await;
+    }
+
+    async fn encode(&mut self, day: Day) -> Result<(), LakeError> {
+        let Some(waiting) = self.days.remove(&day) else {
+            return Ok(());
+        };
+        if waiting.rows == 0 {
+            return Ok(());
+        }
+        while self.encoding.len() >= self.threads {
+            self.land().await?;
+        }
+        self.encoding.push_back((
+            day,
+            tokio::task::spawn_blocking(move || RowGroup::encode(waiting.batches)),
+        ));
+        Ok(())
+    }
+
+    /// Waits for the oldest row group that is being encoded, and appends it to its file.
+    async fn land(&mut self) -> Result<(), LakeError> {
+        let Some((day, task)) = self.encoding.pop_front() else {
+            return Ok(());
+        };
+        let encoded = task.await.map_err(|source| LakeError::GivenUp {
+            uri: self.place.uri.clone(),
+            source,
+        })?;
+        let mut upload = match self.open.remove(&day) {
+            Some(upload) => upload,
+            None => self.start(day)?,
+        };
+        let path = upload.path.clone();
+        let failed = |source| LakeError::Parquet {
+            doing: "encode",
+            path,
+            source,
+        };
+        let appended = encoded.and_then(|group| {
+            upload.rows += group.rows;
+            upload.file.append(group)?;
+            upload.file.take()
+        });
+        let sent = match appended {
+            Ok(bytes) => upload.send(&self.place, bytes).await,
+            Err(error) => Err(failed(error)),
+        };
+        // Back to where `abort` finds it, whatever happened.
+        let full = upload.rows >= FILE_ROWS || upload.file.bytes() >= FILE_BYTES;
+        if sent.is_ok() && full {
+            return self.close(day, upload).await;
+        }
+        self.open.insert(day, upload);
+        sent
+    }
+
+    fn start(&self, day: Day) -> Result<Upload, LakeError> {
+        let folder = date(day).map_or_else(
+            || "__HIVE_DEFAULT_PARTITION__".to_owned(),
+            |date| date.to_string(),
+        );
+        // Never the same twice: a second attempt must not overwrite what the first may have committed.
+        let path = format!(
+            "date={folder}/part-{:012}-{}.zstd.parquet",
+            self.batch,
+            Uuid::new_v4()
+        );
+        let file = OpenFile::new().map_err(|source| LakeError::Parquet {
+            doing: "encode",
+            path: path.clone(),
+            source,
+        })?;
+        let out = BufWriter::with_capacity(
+            Arc::clone(&self.place.store),
+            self.place.path(&path),
+            PART_BYTES,
+        );
+        Ok(Upload {
+            path,
+            file,
+            rows: 0,
+            out: out.with_max_concurrency(4),
+        })
+    }
+
+    async fn close(&mut self, day: Day, mut upload: Upload) -> Result<(), LakeError> {
+        let closed = upload.finish(&self.place, day).await;
+        match closed {
+            Ok(file) => {
+                self.finished.push(file);
+                Ok(())
+            }
+            Err(error) => {
+                self.open.insert(day, upload);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Upload {
+    async fn send(&mut self, place: &Place, bytes: Bytes) -> Result<(), LakeError> {
+        let path = place.path(&self.path);
+        self.out
+            .put(bytes)
+            .await
+            .map_err(place.failed("write", &path))
+    }
+
+    async fn finish(&mut self, place: &Place, day: Day) -> Result<StagedFile, LakeError> {
+        let finished = self.file.finish();
+        let (metadata, rest) = finished.map_err(|source| LakeError::Parquet {
+            doing: "encode",
+            path: self.path.clone(),
+            source,
+        })?;
+        self.send(place, rest).await?;
+        let path = place.path(&self.path);
+        let refused = |error: std::io::Error| object_store::Error::Generic {
+            store: "lake",
+            source: Box::new(error),
+        };
+        self.out
+            .shutdown()
+            .await
+            .map_err(refused)
+            .map_err(place.failed("write", &path))?;
+        Ok(StagedFile {
+            path: self.path.clone(),
+            date: date(day),
+            size: self.file.bytes() as u64,
+            rows: self.rows as u64,
+            stats: stats::to_json(&metadata, &file_schema()),
+        })
+    }
+}
+
+fn date(day: Day) -> Option<NaiveDate> {
+    NaiveDate::from_epoch_days(day?)
+}
+
+/// How much memory rows hold on to. Columns without a value do not count: batches share them.
+pub(super) fn memory(rows: &RecordBatch) -> usize {
+    let columns = rows
+        .columns()
+        .iter()
+        .filter(|column| column.null_count() < column.len());
+    columns.map(|column| column.get_buffer_memory_size()).sum()
+}
+
+/// Splits rows of [`flows_schema`] by their date, and leaves that column out.
+fn by_day(rows: &RecordBatch) -> Vec<(Day, RecordBatch)> {
+    debug_assert_eq!(rows.schema().fields(), flows_schema().fields());
+    if rows.num_rows() == 0 {
+        return Vec::new();
+    }
+    let mut without = rows.clone();
+    let days = without.remove_column(file_schema().fields().len());
+    let days = days.as_primitive::<Date32Type>();
+    let first = days.iter().next().flatten();
+    if days.iter().all(|day| day == first) {
+        return vec![(first, without)];
+    }
+    let mut distinct: Vec<Day> = days.iter().collect();
+    distinct.sort_unstable();
+    distinct.dedup();
+    let of_day = |day: Day| {
+        let chosen: BooleanArray = days.iter().map(|other| Some(other == day)).collect();
+        (
+            day,
+            filter_record_batch(&without, &chosen).expect("the filter is as long as the batch"),
+        )
+    };
+    distinct.into_iter().map(of_day).collect()
+}
