@@ -233,16 +233,21 @@ fn vpcs(resources: &Resources) -> Vec<Vpc> {
         };
         vpcs.insert(record.vpc_id.clone(), vpc);
     }
+    let complete: BTreeSet<String> = vpcs
+        .iter()
+        .filter(|(_, vpc)| !vpc.cidrs.is_empty())
+        .map(|(id, _)| id.clone())
+        .collect();
     let mut mention = |id: Option<&String>,
                        nets: Vec<IpNet>,
                        account_id: Option<&String>,
                        region: Option<&String>| {
         let Some(id) = id else { return };
         let vpc = vpcs.entry(id.clone()).or_insert_with(|| blank(id));
-        if vpc.record.is_none() {
+        vpc.account_id = vpc.account_id.take().or_else(|| shared(account_id));
+        vpc.region = vpc.region.take().or_else(|| shared(region));
+        if !complete.contains(id) {
             vpc.cidrs.extend(nets);
-            vpc.account_id = vpc.account_id.take().or_else(|| shared(account_id));
-            vpc.region = vpc.region.take().or_else(|| shared(region));
         }
     };
     for subnet in &resources.subnets {

@@ -98,10 +98,10 @@ impl Contents {
         if kind_by_fields(&object).is_some() || is_instance(&object) {
             return self.look_into_array(vec![Value::Object(object)], depth);
         }
-        let complete = !object
+        let complete = object
             .get("NextToken")
             .and_then(Value::as_str)
-            .is_some_and(|token| !token.is_empty());
+            .is_none_or(str::is_empty);
         if !complete {
             self.notes.push(
                 "has a `NextToken`: more pages follow that this file does not hold".to_owned(),
@@ -117,11 +117,12 @@ impl Contents {
                     self.is_ec2 = true;
                     self.look_into_array(records, depth + 1);
                 }
-                (None, Value::Array(records)) if key == "Entries" => {
-                    if records.iter().all(|entry| entry.get("Cidr").is_some()) {
-                        self.is_ec2 = true;
-                        self.entries.get_or_insert_default().extend(records);
-                    }
+                (None, Value::Array(records))
+                    if key == "Entries"
+                        && records.iter().all(|entry| entry.get("Cidr").is_some()) =>
+                {
+                    self.is_ec2 = true;
+                    self.entries.get_or_insert_default().extend(records);
                 }
                 (None, Value::Object(error)) if key == "Error" => {
                     self.is_ec2 = true;

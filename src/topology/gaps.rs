@@ -188,14 +188,12 @@ fn unreadable_addresses(resources: &Resources, notes: &mut Vec<String>) {
 }
 
 /// Counts what is missing and names the first.
-fn say<'a, T: 'a>(
+fn say<'a, T: ?Sized + 'a>(
     notes: &mut Vec<String>,
     missing: impl Iterator<Item = &'a T>,
     name: impl Fn(&'a T) -> &'a String,
     text: &str,
-) where
-    T: ?Sized,
-{
+) {
     let mut missing = missing.peekable();
     if let Some(first) = missing.peek() {
         let first = name(first);

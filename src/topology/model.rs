@@ -344,7 +344,9 @@ macro_rules! kinds {
 
             /// These resources, and those of `earlier` that `covered` says nothing about.
             pub(super) fn over(&self, earlier: &Self, covered: &BTreeSet<Coverage>) -> Self {
-                Self { $($field: merge(Kind::$kind, &self.$field, &earlier.$field, covered),)* }
+                let mut merged = Self { $($field: merge(Kind::$kind, &self.$field, &earlier.$field, covered),)* };
+                merged.complete_prefix_lists(earlier);
+                merged
             }
         }
 
@@ -403,6 +405,24 @@ kinds! {
     PrefixLists prefix_lists PrefixList "PrefixLists" prefix_list_id;
     FlowLogs flow_logs FlowLog "FlowLogs" flow_log_id;
     Addresses addresses Address "Addresses" public_ip;
+}
+
+impl Resources {
+    /// A list whose entries were imported once keeps them when only its description is imported again, and the other
+    /// way round.
+    fn complete_prefix_lists(&mut self, earlier: &Self) {
+        for list in &mut self.prefix_lists {
+            let known = earlier
+                .prefix_lists
+                .iter()
+                .find(|known| known.prefix_list_id == list.prefix_list_id && *known != list);
+            if let Some(known) = known {
+                let mut whole = PrefixList::clone(known);
+                whole.complete_with(list);
+                *list = Arc::new(whole);
+            }
+        }
+    }
 }
 
 impl Draft {

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use super::class::Classified;
 use super::model::{self, Resources};
 use super::route::{Route, RouteTable};
-use super::{Class, Family, IpRanges};
+use super::{Class, Family, IpRanges, Vantage};
 
 /// What is known of addresses besides the topology.
 #[derive(Debug, Clone, Default)]
@@ -358,6 +358,16 @@ impl Network {
     /// route too, to `none`.
     pub fn route(&self, subnet: &Subnet, addr: IpAddr) -> Option<Route<'_>> {
         self.tables[subnet.table?].lookup(addr)
+    }
+
+    /// The route in force for an address, seen from whoever recorded a flow; `None` also where the subnet is not known.
+    pub fn route_from(&self, vantage: &Vantage<'_>, addr: IpAddr) -> Option<Route<'_>> {
+        let of_nat = || vantage.nat_gateway?.table;
+        let table = vantage
+            .subnet
+            .and_then(|subnet| subnet.table)
+            .or_else(of_nat)?;
+        self.tables[table].lookup(addr)
     }
 
     pub(super) fn peering(&self, id: &str) -> Option<&Peering> {

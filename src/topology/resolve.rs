@@ -154,8 +154,10 @@ impl Network {
         }
     }
 
-    /// The last resort for records that name neither interface, subnet nor VPC that the topology knows: the one interface, else
-    /// the one subnet, else the one VPC that both or either of the addresses can belong to.
+    /// The last resort for records that name neither interface, subnet nor VPC that the topology knows: the one
+    /// interface, else the one subnet, else the one VPC that the addresses can belong to.
+    ///
+    /// The interface is the one that has the address in this topology. A record that names another keeps its own name.
     pub fn vantage_by_address(
         &self,
         account_id: Option<&str>,

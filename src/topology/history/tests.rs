@@ -116,6 +116,21 @@ fn an_empty_list_says_that_nothing_is_left() {
 }
 
 #[test]
+fn entries_of_a_prefix_list_outlive_its_description() {
+    let described = json!({"PrefixListId": "pl-0abc", "PrefixListName": "office", "OwnerId": "111111111111",
+        "PrefixListArn": "arn:aws:ec2:eu-west-1:111111111111:prefix-list/pl-0abc"});
+    let mut whole = described.clone();
+    whole["Entries"] = json!([{"Cidr": "198.51.100.0/24"}]);
+    let (whole, described) = (
+        World::new().add(Kind::PrefixLists, whole),
+        World::new().add(Kind::PrefixLists, described),
+    );
+    let history = history(&[(100, &whole), (200, &described)]);
+    let list = &history.at(at(200)).resources().prefix_lists[0];
+    assert_eq!(list.known_cidrs(), Some(vec!["198.51.100.0/24"]));
+}
+
+#[test]
 fn an_empty_history_knows_nothing_and_still_answers() {
     let history = history(&[]);
     assert!(history.is_empty());

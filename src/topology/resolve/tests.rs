@@ -376,6 +376,13 @@ fn a_regional_nat_gateway_sees_from_its_own_table() {
     assert_eq!(scope("203.0.113.200"), Scope::Vpc);
     assert_eq!(scope("192.168.0.1"), Scope::OnPrem);
     assert_eq!(scope("8.8.4.4"), Scope::Internet);
+    let route = network
+        .route_from(&vantage, "8.8.4.4".parse().unwrap())
+        .unwrap();
+    assert_eq!(
+        (route.target.as_str(), route.route_table_id),
+        ("igw", "rtb-nat")
+    );
 }
 
 #[test]
