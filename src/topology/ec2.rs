@@ -336,40 +336,6 @@ pub(super) fn describe(document: &Value) -> String {
     }
 }
 
-/// The region that a zone's name starts with: `us-west-2-lax-1a` is in `us-west-2`.
-pub(super) fn region_of_zone(zone: &str) -> Option<String> {
-    let mut parts = Vec::new();
-    for part in zone.split('-') {
-        let digits: String = part.chars().take_while(char::is_ascii_digit).collect();
-        if digits.is_empty() {
-            parts.push(part.to_owned());
-        } else {
-            parts.push(digits);
-            return (parts.len() >= 3).then(|| parts.join("-"));
-        }
-    }
-    None
-}
-
-/// Account and region of `arn:aws:ec2:us-east-1:123456789012:subnet/…`.
-pub(super) fn place_of_arn(arn: &str) -> (Option<String>, Option<String>) {
-    let mut parts = arn.split(':').skip(3);
-    let region = parts
-        .next()
-        .filter(|region| !region.is_empty())
-        .map(str::to_owned);
-    let account = parts
-        .next()
-        .filter(|account| is_account(account))
-        .map(str::to_owned);
-    (account, region)
-}
-
-/// `AWS` and `amazon-elb` own resources too, but they are not accounts.
-pub(super) fn is_account(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
 /// The list's id in a file name such as `pl-0123abcd.entries.json`.
 pub(super) fn prefix_list_in(file_name: &str) -> Option<String> {
     let mut from = 0;
@@ -394,20 +360,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn finds_the_region_in_every_kind_of_zone() {
-        for (zone, region) in [
-            ("us-east-1a", Some("us-east-1")),
-            ("us-gov-west-1b", Some("us-gov-west-1")),
-            ("us-west-2-lax-1a", Some("us-west-2")),
-            ("us-east-1-wl1-bos-wlz-1", Some("us-east-1")),
-            ("ap-southeast-2c", Some("ap-southeast-2")),
-            ("nowhere", None),
-        ] {
-            assert_eq!(region_of_zone(zone).as_deref(), region, "{zone}");
-        }
-    }
 
     #[test]
     fn finds_the_prefix_list_in_a_file_name() {

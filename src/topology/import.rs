@@ -11,6 +11,7 @@ use super::TopologyError;
 use super::ec2::{self, Contents};
 use super::gaps;
 use super::model::{Coverage, Draft, Kind, Pushed};
+use super::place::{Place, place_of, vpc_of, with_place};
 use super::snapshot::Snapshot;
 
 /// A snapshot and what there is to say about it.
@@ -45,25 +46,6 @@ pub fn import(paths: &[PathBuf], at: DateTime<Utc>) -> Result<Imported, Topology
         }
     }
     Ok(import.finish(at))
-}
-
-/// Account and region, as far as they are known.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
-    account_id: Option<String>,
-    region: Option<String>,
-}
-
-impl Place {
-    /// Fills what is missing.
-    fn or(&mut self, other: &Self) {
-        if self.account_id.is_none() {
-            self.account_id.clone_from(&other.account_id);
-        }
-        if self.region.is_none() {
-            self.region.clone_from(&other.region);
-        }
-    }
 }
 
 /// A record on its way in.
@@ -470,95 +452,6 @@ fn decode_text(bytes: Vec<u8>) -> io::Result<String> {
                 .unwrap_or(text))
         }
     }
-}
-
-/// Account and region that a record itself names.
-fn place_of(value: &Value) -> Place {
-    let text = |key: &str| value.get(key).and_then(Value::as_str);
-    let mut place = Place {
-        account_id: [
-            "AccountId",
-            "OwnerId",
-            "VpcOwnerId",
-            "ResourceOwnerId",
-            "NetworkInterfaceOwnerId",
-            "GroupOwnerId",
-        ]
-        .into_iter()
-        .filter_map(text)
-        .find(|owner| ec2::is_account(owner))
-        .map(str::to_owned),
-        region: text("Region").map(str::to_owned).or_else(|| {
-            ["AvailabilityZone", "NetworkBorderGroup"]
-                .into_iter()
-                .filter_map(text)
-                .find_map(ec2::region_of_zone)
-        }),
-    };
-    let arns = [
-        "VpcArn",
-        "SubnetArn",
-        "SecurityGroupArn",
-        "SecurityGroupRuleArn",
-        "PrefixListArn",
-        "TransitGatewayArn",
-    ];
-    for arn in arns.into_iter().filter_map(text) {
-        let (account_id, region) = ec2::place_of_arn(arn);
-        place.or(&Place { account_id, region });
-    }
-    // `com.amazonaws.us-east-1.s3`: a list or a gateway endpoint is in the region of its service.
-    for name in ["PrefixListName", "ServiceName"]
-        .into_iter()
-        .filter_map(text)
-    {
-        let region = name
-            .strip_prefix("com.amazonaws.")
-            .and_then(|rest| rest.split('.').next());
-        let region = region
-            .filter(|region| region.contains('-'))
-            .map(str::to_owned);
-        place.or(&Place {
-            account_id: None,
-            region,
-        });
-    }
-    for side in ["RequesterVpcInfo", "AccepterVpcInfo"]
-        .into_iter()
-        .filter_map(|key| value.get(key))
-    {
-        let text = |key: &str| side.get(key).and_then(Value::as_str).map(str::to_owned);
-        place.or(&Place {
-            account_id: text("OwnerId"),
-            region: text("Region"),
-        });
-    }
-    place
-}
-
-/// The VPC that a record belongs to.
-fn vpc_of(value: &Value) -> Option<String> {
-    let own = value.get("VpcId").or_else(|| value.get("ResourceId"));
-    let attached = || {
-        let attachments = value
-            .get("Attachments")
-            .or_else(|| value.get("VpcAttachments"))?;
-        attachments.get(0)?.get("VpcId")
-    };
-    let id = own.or_else(attached)?.as_str()?;
-    id.starts_with("vpc-").then(|| id.to_owned())
-}
-
-fn with_place(mut value: Value, place: Place) -> Value {
-    if let Value::Object(object) = &mut value {
-        if let Some(account_id) = place.account_id {
-            object.insert("AccountId".to_owned(), account_id.into());
-        }
-        if let Some(region) = place.region {
-            object.insert("Region".to_owned(), region.into());
-        }
-    }
-    value
 }
 
 /// Imports one document, as a test has it in memory.

@@ -21,10 +21,12 @@ mod import;
 mod ip_ranges;
 pub mod model;
 mod network;
+mod place;
 mod resolve;
 mod route;
 mod show;
 mod snapshot;
+mod vantage;
 #[cfg(test)]
 mod world;
 
@@ -40,10 +42,11 @@ pub use history::History;
 pub use import::{Imported, import};
 pub use ip_ranges::{IpRanges, Owner};
 pub use network::{Interface, InterfaceKind, NatGateway, Network, Settings, Subnet, Vpc};
-pub use resolve::{Endpoint, Scope, Vantage};
+pub use resolve::{Endpoint, Scope};
 pub use route::{Route, RouteTable, RouteTarget};
 pub use show::{SubnetRow, subnet_rows};
 pub use snapshot::Snapshot;
+pub use vantage::Vantage;
 
 /// IPv4 or IPv6: routes, rules and classes of one never apply to the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

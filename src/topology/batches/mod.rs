@@ -4,6 +4,8 @@
 //! on one `snapshot_at`. Lists and tags are JSON text.
 
 mod columns;
+mod gateways;
+mod security_groups;
 mod tables;
 
 use arrow::record_batch::RecordBatch;
@@ -41,15 +43,15 @@ pub fn tables(history: &History) -> Vec<(&'static str, RecordBatch)> {
         ("nacl_entries", tables::nacl_entries(&each!(network_acls))),
         (
             "security_groups",
-            tables::security_groups(&each!(security_groups)),
+            security_groups::security_groups(&each!(security_groups)),
         ),
         (
             "security_group_rules",
-            tables::security_group_rules(&resources),
+            security_groups::security_group_rules(&resources),
         ),
         ("interfaces", tables::interfaces(&each!(network_interfaces))),
         ("nat_gateways", tables::nat_gateways(&each!(nat_gateways))),
-        ("gateways", tables::gateways(&resources)),
+        ("gateways", gateways::gateways(&resources)),
         ("endpoints", tables::endpoints(&each!(vpc_endpoints))),
         (
             "peerings",
