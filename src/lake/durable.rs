@@ -15,7 +15,8 @@ use std::path::{Path as FilePath, PathBuf};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream, StreamExt};
+use futures::{TryFutureExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
@@ -27,17 +28,18 @@ use uuid::Uuid;
 
 const STORE: &str = "folder";
 
-/// The file system, from its root, with durable writes.
+/// A folder of the file system, with durable writes.
 #[derive(Debug)]
 pub(super) struct DurableLocal {
     inner: LocalFileSystem,
 }
 
 impl DurableLocal {
-    pub(super) fn new() -> Self {
-        Self {
-            inner: LocalFileSystem::new(),
-        }
+    /// The folder must be there.
+    pub(super) fn below(folder: &FilePath) -> Result<Self> {
+        Ok(Self {
+            inner: LocalFileSystem::new_with_prefix(folder)?,
+        })
     }
 }
 
@@ -90,7 +92,7 @@ impl ObjectStore for DurableLocal {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
+        in_order(self.inner.list(prefix))
     }
 
     fn list_with_offset(
@@ -98,7 +100,7 @@ impl ObjectStore for DurableLocal {
         prefix: Option<&Path>,
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list_with_offset(prefix, offset)
+        in_order(self.inner.list_with_offset(prefix, offset))
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
@@ -143,6 +145,18 @@ impl MultipartUpload for DurableUpload {
     async fn abort(&mut self) -> Result<()> {
         self.inner.abort().await
     }
+}
+
+/// Sorts a listing by name, as S3 does: Delta's kernel expects that of every scheme but `file`.
+fn in_order(
+    listing: BoxStream<'static, Result<ObjectMeta>>,
+) -> BoxStream<'static, Result<ObjectMeta>> {
+    let sorted = async {
+        let mut found: Vec<ObjectMeta> = listing.try_collect().await?;
+        found.sort_unstable_by(|one, other| one.location.as_ref().cmp(other.location.as_ref()));
+        Ok::<_, Error>(stream::iter(found).map(Ok))
+    };
+    sorted.try_flatten_stream().boxed()
 }
 
 async fn blocking<T: Send + 'static>(
@@ -243,19 +257,17 @@ pub(super) fn create_folder(folder: &FilePath) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use futures::TryStreamExt;
     use object_store::ObjectStoreExt;
 
     use super::*;
 
-    fn inside(folder: &FilePath, name: &str) -> Path {
-        Path::from_absolute_path(folder.join(name)).unwrap()
-    }
-
     #[tokio::test]
     async fn creates_an_object_only_once() {
         let folder = tempfile::tempdir().unwrap();
-        let (store, path) = (DurableLocal::new(), inside(folder.path(), "a/b/0.json"));
+        let (store, path) = (
+            DurableLocal::below(folder.path()).unwrap(),
+            Path::from("a/b/0.json"),
+        );
         store
             .put_opts(&path, "first".into(), PutMode::Create.into())
             .await
@@ -287,8 +299,8 @@ mod tests {
     async fn of_many_creators_one_wins() {
         let folder = tempfile::tempdir().unwrap();
         let (store, path) = (
-            std::sync::Arc::new(DurableLocal::new()),
-            inside(folder.path(), "0.json"),
+            std::sync::Arc::new(DurableLocal::below(folder.path()).unwrap()),
+            Path::from("0.json"),
         );
         let attempts = (0..16).map(|number| {
             let (store, path) = (std::sync::Arc::clone(&store), path.clone());
@@ -310,11 +322,14 @@ mod tests {
     #[tokio::test]
     async fn writes_in_parts_and_hides_what_is_staged() {
         let folder = tempfile::tempdir().unwrap();
-        let (store, path) = (DurableLocal::new(), inside(folder.path(), "new/part"));
+        let (store, path) = (
+            DurableLocal::below(folder.path()).unwrap(),
+            Path::from("new/part"),
+        );
         let mut upload = store.put_multipart(&path).await.unwrap();
         upload.put_part("one ".into()).await.unwrap();
         upload.put_part("two".into()).await.unwrap();
-        let root = inside(folder.path(), "new");
+        let root = Path::from("new");
         assert_eq!(
             store
                 .list(Some(&root))

@@ -176,7 +176,7 @@ impl Lake {
         &self.inner.place.uri
     }
 
-    /// The store that the lake is in: the whole bucket, or the file system from its root.
+    /// The store that the lake is in: its folder, or the whole bucket.
     pub fn store(&self) -> Arc<dyn ObjectStore> {
         Arc::clone(&self.inner.place.store)
     }

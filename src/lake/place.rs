@@ -1,6 +1,6 @@
 //! The store that a lake lies in, and the lake's paths inside it.
 
-use std::path::{Path as FilePath, PathBuf};
+use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,15 +11,19 @@ use url::Url;
 use uuid::Uuid;
 
 use super::durable::{self, DurableLocal};
+use super::progress::short_hash;
 use super::s3::{Patience, Surroundings};
 use super::uri::{Kind, LakeUri};
 use super::{LakeError, SIDE};
+
+/// The scheme of the URLs of folders; what stands for the host tells one lake from another.
+pub(super) const FOLDER_SCHEME: &str = "lake";
 
 /// A store with the lake's root in it; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
     pub(super) uri: String,
-    /// From the root of the file system or of the bucket.
+    /// The lake's folder, or the whole bucket.
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) root: Path,
     /// The lake's URL, as Delta knows it.
@@ -97,18 +101,23 @@ impl Place {
                 })?;
             }
         }
-        let path: PathBuf = std::fs::canonicalize(path).map_err(refuse("open"))?;
+        let path = std::fs::canonicalize(path).map_err(refuse("open"))?;
         let not_utf8 =
             || std::io::Error::new(std::io::ErrorKind::InvalidInput, "the path is not UTF-8");
-        let url = Url::from_directory_path(&path).map_err(|()| refuse("open")(not_utf8()))?;
-        let root = Path::from_absolute_path(&path).map_err(|_| refuse("open")(not_utf8()))?;
-        let store_url = Url::parse("file:///").expect("a constant that is a URL");
+        let name = path.to_str().ok_or_else(|| refuse("open")(not_utf8()))?;
+        let store = DurableLocal::below(&path).map_err(|source| LakeError::Unreachable {
+            uri: shown.clone(),
+            source,
+        })?;
+        // A URL of our own: one of the `file` scheme is decoded twice on its way through Delta, and opens the whole disk.
+        let store_url = Url::parse(&format!("{FOLDER_SCHEME}://{:016x}/", short_hash(name)))
+            .expect("a name of hexadecimal digits");
         Ok((
             Self {
                 uri: shown,
-                store: Arc::new(DurableLocal::new()),
-                root,
-                url,
+                store: Arc::new(store),
+                root: Path::default(),
+                url: store_url.clone(),
                 store_url,
             },
             contents,
@@ -154,10 +163,6 @@ impl Place {
         relative
             .split('/')
             .fold(self.root.clone(), |path, part| path.join(part))
-    }
-
-    pub(super) fn is_local(&self) -> bool {
-        self.store_url.scheme() == "file"
     }
 
     pub(super) async fn read(&self, relative: &str) -> Result<Option<Bytes>, LakeError> {
@@ -213,12 +218,15 @@ impl Place {
         doing: &'static str,
         path: &Path,
     ) -> impl FnOnce(object_store::Error) -> LakeError + use<> {
-        let path = path.to_string();
-        let path = if self.is_local() {
-            format!("/{path}")
-        } else {
-            format!("{}{path}", self.store_url.as_str().to_owned() + "/")
-        };
+        let inside = path
+            .as_ref()
+            .strip_prefix(self.root.as_ref())
+            .unwrap_or(path.as_ref());
+        let path = format!(
+            "{}/{}",
+            self.uri.trim_end_matches('/'),
+            inside.trim_start_matches('/')
+        );
         move |source| LakeError::Store {
             doing,
             path,

@@ -126,7 +126,7 @@ fn hash(text: &str) -> Key {
 }
 
 /// 64 bits tell one etag of a key from the next.
-fn short_hash(text: &str) -> u64 {
+pub(super) fn short_hash(text: &str) -> u64 {
     let digest = Sha256::digest(text.as_bytes());
     u64::from_be_bytes(std::array::from_fn(|index| digest[index]))
 }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::LakeError;
-use super::place::Place;
+use super::place::{FOLDER_SCHEME, Place};
 use crate::batch::flows_schema;
 
 /// Who commits, in the log's transaction identifiers. One for all: a batch number is taken by whoever commits it first.
@@ -42,10 +42,11 @@ const PROPERTIES: [(&str, &str); 5] = [
     ("delta.deletedFileRetentionDuration", "interval 2 days"),
 ];
 
-/// Delta's log store for `s3://` comes with a feature that would bring a second S3 client; the default one does.
-struct S3LogStores;
+/// Delta chooses a log store by the URL's scheme. Ours are none that it knows: its S3 comes with a feature that would bring a
+/// second client, and folders have a scheme of their own.
+struct LogStores;
 
-impl LogStoreFactory for S3LogStores {
+impl LogStoreFactory for LogStores {
     fn with_options(
         &self,
         prefixed: ObjectStoreRef,
@@ -62,8 +63,10 @@ impl LogStoreFactory for S3LogStores {
 fn builder(place: &Place) -> DeltaResult<DeltaTableBuilder> {
     static REGISTER: Once = Once::new();
     REGISTER.call_once(|| {
-        let s3 = Url::parse("s3://").expect("a constant that is a URL");
-        logstore::logstore_factories().insert(s3, Arc::new(S3LogStores));
+        for scheme in ["s3", FOLDER_SCHEME] {
+            let scheme = Url::parse(&format!("{scheme}://")).expect("constants that are schemes");
+            logstore::logstore_factories().insert(scheme, Arc::new(LogStores));
+        }
     });
     Ok(DeltaTableBuilder::from_url(place.url.clone())?
         .with_storage_backend(Arc::clone(&place.store), place.url.clone()))

@@ -250,7 +250,9 @@ async fn statistics_in_the_log_equal_the_data() {
     assert_eq!(file.columns.len(), 74, "all but the partition column");
     assert_eq!(
         file.size,
-        fs::metadata(format!("/{}", file.location)).unwrap().len()
+        fs::metadata(folder.path().join(file.location.as_ref()))
+            .unwrap()
+            .len()
     );
 }
 
