@@ -9,6 +9,7 @@
 //! | another attempt has the batch | take the next number, unless some of our objects are in by now: then redo without them |
 //! | nobody has the batch | somebody else's commit came between, a compaction for example: the same again |
 
+use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -48,6 +49,7 @@ struct Batch {
     attempt: String,
     staged: Vec<StagedFile>,
     objects: Vec<ObjectRecord>,
+    keys: HashSet<String>,
     rows: u64,
     coverage: Vec<RecordBatch>,
     coverage_bytes: usize,
@@ -103,6 +105,7 @@ impl Append {
             attempt: Uuid::new_v4().simple().to_string(),
             staged: Vec::new(),
             objects: Vec::new(),
+            keys: HashSet::new(),
             rows: 0,
             coverage: Vec::new(),
             coverage_bytes: 0,
@@ -141,7 +144,8 @@ impl Append {
         self.batch.coverage_bytes
     }
 
-    /// Adds an object that was read to its end, with all that it gave.
+    /// Adds an object that was read to its end, with all that it gave. If its key's rows are in by now, since another writer was
+    /// faster, its own are discarded, and what stands against it is returned.
     ///
     /// # Errors
     /// The rows cannot be written; the batch is to be aborted.
@@ -151,7 +155,15 @@ impl Append {
         rows: ObjectRows,
         coverage: RecordBatch,
         samples: Vec<BadLine>,
-    ) -> Result<(), LakeError> {
+    ) -> Result<Option<Standing>, LakeError> {
+        let against = match self.standing(&object.key, &object.etag) {
+            standing @ (Standing::Known(Outcome::Ingested) | Standing::Changed) => Some(standing),
+            _ => self.claim(&object),
+        };
+        if against.is_some() {
+            rows.discard().await;
+            return Ok(against);
+        }
         let (kept, mut spilled) = rows.into_parts().await?;
         let batch = &mut self.batch;
         batch.staged.append(&mut spilled);
@@ -173,12 +185,25 @@ impl Append {
             batch.coverage.push(coverage);
         }
         batch.objects.push(object);
-        Ok(())
+        Ok(None)
     }
 
-    /// Adds an object that gave nothing, with the reason.
-    pub fn note(&mut self, object: ObjectRecord) {
-        self.batch.objects.push(object);
+    /// Adds an object that gave nothing, with the reason; if it has been looked at by now, what stands against it is returned.
+    pub fn note(&mut self, object: ObjectRecord) -> Option<Standing> {
+        let against = match self.standing(&object.key, &object.etag) {
+            Standing::New => self.claim(&object),
+            standing => Some(standing),
+        };
+        if against.is_none() {
+            self.batch.objects.push(object);
+        }
+        against
+    }
+
+    /// One batch has a key once.
+    fn claim(&mut self, object: &ObjectRecord) -> Option<Standing> {
+        let is_new = self.batch.keys.insert(object.key.clone());
+        (!is_new).then_some(Standing::Known(object.outcome))
     }
 
     /// Deletes all that was written.
@@ -309,13 +334,16 @@ impl Batch {
 
     async fn published(self, version: u64) -> Committed {
         let name = self.name();
-        match progress::publish(&self.lake.inner.place, &name).await {
-            Ok(()) => self.lake.inner.note(self.number, name, &self.objects),
+        let published = progress::publish(&self.lake.inner.place, &name).await;
+        if let Err(error) = &published {
             // It is in all the same, and the next writer publishes it before anything else.
-            Err(error) => {
-                tracing::warn!(batch = self.number, %error, "cannot publish a batch that is committed")
-            }
+            tracing::warn!(batch = self.number, %error, "cannot publish a batch that is committed");
         }
+        self.lake.inner.note(
+            self.number,
+            published.is_ok().then_some(name),
+            &self.objects,
+        );
         Committed {
             batch: self.number,
             version: i64::try_from(version).unwrap_or(i64::MAX),

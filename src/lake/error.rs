@@ -1,5 +1,6 @@
 //! What can go wrong with a lake, in one line each, with what to try.
 
+use std::error::Error;
 use std::io;
 
 use deltalake_core::DeltaTableError;
@@ -66,20 +67,20 @@ pub enum LakeError {
         expected: &'static str,
     },
     /// Nothing can be written there.
-    #[error("cannot write to the lake at `{uri}`")]
+    #[error("cannot write to the lake at `{uri}`: {}", explain(error))]
     Unwritable {
         /// Where it is.
         uri: String,
         /// What the store said.
-        source: object_store::Error,
+        error: object_store::Error,
     },
     /// The store gives no answer, or refuses to give one.
-    #[error("cannot reach the lake at `{uri}`")]
+    #[error("cannot reach the lake at `{uri}`: {}", explain(error))]
     Unreachable {
         /// Where it is.
         uri: String,
         /// What the store said.
-        source: object_store::Error,
+        error: object_store::Error,
     },
     /// None of the places where the SDK looks for credentials has any.
     #[error("found no AWS credentials for the lake at `{uri}`: {message}")]
@@ -98,14 +99,14 @@ pub enum LakeError {
         uri: String,
     },
     /// One object of the lake could not be read or written.
-    #[error("cannot {doing} `{path}`")]
+    #[error("cannot {doing} `{path}`: {}", explain(error))]
     Store {
         /// `read`, `write`, `list` or `delete`.
         doing: &'static str,
-        /// Its path in the store.
+        /// Where it is.
         path: String,
         /// What the store said.
-        source: object_store::Error,
+        error: object_store::Error,
     },
     /// A Parquet file could not be encoded or decoded.
     #[error("cannot {doing} Parquet file `{path}`")]
@@ -169,9 +170,9 @@ impl LakeError {
             Self::Damaged { .. } => {
                 "was something deleted by hand? if it is lost, ingest into a new lake"
             }
-            Self::Unwritable { source, .. }
-            | Self::Unreachable { source, .. }
-            | Self::Store { source, .. } => return of_store(source),
+            Self::Unwritable { error, .. }
+            | Self::Unreachable { error, .. }
+            | Self::Store { error, .. } => return of_store(error),
             Self::Uri { .. } | Self::Parquet { .. } | Self::Table { .. } | Self::GivenUp { .. } => {
                 return None;
             }
@@ -181,21 +182,68 @@ impl LakeError {
 }
 
 fn of_store(error: &object_store::Error) -> Option<String> {
-    use object_store::Error;
-    let hint = match error {
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
-            "the role needs `s3:ListBucket`, and `s3:GetObject`, `s3:PutObject`, `s3:DeleteObject` below the lake's prefix"
-        }
-        Error::NotFound { .. } => {
+    use object_store::Error as Store;
+    let code = s3_answer(error).map(|(code, _)| code);
+    let hint = match (error, code.as_deref()) {
+        (_, Some("NoSuchBucket")) => {
             "check the bucket's name, and `AWS_ENDPOINT_URL` if it is not on AWS"
         }
-        Error::Generic { store: "S3", .. } => {
+        (_, Some("ExpiredToken" | "TokenRefreshRequired")) => {
+            "the session has expired: sign in again, for example with `aws sso login`"
+        }
+        (_, Some("InvalidAccessKeyId" | "SignatureDoesNotMatch")) => {
+            "check `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_PROFILE`"
+        }
+        (_, Some("RequestTimeTooSkewed")) => "set this machine's clock; S3 tolerates 15 minutes",
+        (
+            _,
+            Some(
+                "PermanentRedirect"
+                | "AuthorizationHeaderMalformed"
+                | "IllegalLocationConstraintException",
+            ),
+        ) => "set `AWS_REGION` to the bucket's region",
+        (Store::PermissionDenied { .. } | Store::Unauthenticated { .. }, _) => {
+            "the role needs `s3:ListBucket`, and `s3:GetObject`, `s3:PutObject` and `s3:DeleteObject` below the lake's prefix"
+        }
+        (Store::Generic { store: "S3", .. }, _) => {
             "check the network, and `AWS_REGION` and `AWS_ENDPOINT_URL` if they are set"
         }
-        Error::Generic { .. } => {
-            "check the permissions of the folder, and that its disk is not full"
+        (Store::Generic { .. }, _) => {
+            "check the folder's permissions, and that its disk is not full"
         }
         _ => return None,
     };
     Some(hint.to_owned())
+}
+
+/// What a store's error says, without the layers of the client around it.
+fn explain(error: &object_store::Error) -> String {
+    if let Some((code, message)) = s3_answer(error) {
+        return format!("{code}: {message}");
+    }
+    causes(error).pop().unwrap_or_default()
+}
+
+/// What an error says, its cause, the cause of that.
+fn causes(error: &dyn Error) -> Vec<String> {
+    let mut texts = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        texts.push(error.to_string());
+        cause = error.source();
+    }
+    texts
+}
+
+/// Code and message of S3's answer, which the client keeps as text.
+fn s3_answer(error: &object_store::Error) -> Option<(String, String)> {
+    let text = causes(error)
+        .into_iter()
+        .find(|text| text.contains("<Code>"))?;
+    let of = |tag: &str| {
+        let (_, rest) = text.split_once(&format!("<{tag}>"))?;
+        Some(rest.split_once('<')?.0.to_owned())
+    };
+    Some((of("Code")?, of("Message").unwrap_or_default()))
 }

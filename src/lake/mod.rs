@@ -85,6 +85,8 @@ use place::{Contents, Missing, Place};
 use progress::Progress;
 use side::Side;
 
+use crate::source::S3Settings;
+
 pub use append::{Append, Commit, Committed};
 pub use error::LakeError;
 pub use info::LakeInfo;
@@ -127,7 +129,15 @@ impl Lake {
     /// # Errors
     /// There is none, or it cannot be read.
     pub async fn open(uri: &LakeUri) -> Result<Self, LakeError> {
-        let (place, contents) = Place::find(uri, Missing::Refuse).await?;
+        Self::open_with(uri, &S3Settings::default()).await
+    }
+
+    /// Opens a lake that is there, with settings for S3 beside those of the environment.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub async fn open_with(uri: &LakeUri, settings: &S3Settings) -> Result<Self, LakeError> {
+        let (place, contents) = Place::find(uri, Missing::Refuse, settings).await?;
         if contents != Contents::Table {
             return Err(LakeError::NoLake { uri: place.uri });
         }
@@ -140,7 +150,18 @@ impl Lake {
     /// # Errors
     /// It cannot be written to, or something else is there.
     pub async fn open_or_create(uri: &LakeUri) -> Result<Self, LakeError> {
-        let (place, contents) = Place::find(uri, Missing::Create).await?;
+        Self::open_or_create_with(uri, &S3Settings::default()).await
+    }
+
+    /// Opens a lake to write to it, and creates it if nothing is there, with settings for S3 beside those of the environment.
+    ///
+    /// # Errors
+    /// It cannot be written to, or something else is there.
+    pub async fn open_or_create_with(
+        uri: &LakeUri,
+        settings: &S3Settings,
+    ) -> Result<Self, LakeError> {
+        let (place, contents) = Place::find(uri, Missing::Create, settings).await?;
         if let Contents::Other(entry) = contents {
             return Err(LakeError::Occupied {
                 uri: place.uri,
@@ -294,16 +315,16 @@ impl Inner {
         self.progress().through
     }
 
-    /// Remembers a batch of our own, which need not be read back.
-    fn note(&self, batch: i64, attempt: String, objects: &[ObjectRecord]) {
+    /// Remembers a batch of our own, which need not be read back if it is published.
+    fn note(&self, batch: i64, published: Option<String>, objects: &[ObjectRecord]) {
         let mut progress = self
             .progress
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        if progress.through + 1 == batch {
-            objects
-                .iter()
-                .for_each(|object| progress.note(&object.key, &object.etag, object.outcome));
+        objects
+            .iter()
+            .for_each(|object| progress.note(&object.key, &object.etag, object.outcome));
+        if let Some(attempt) = published.filter(|_| progress.through + 1 == batch) {
             progress.through = batch;
             progress.attempts.insert(batch, attempt);
         }

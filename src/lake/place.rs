@@ -15,6 +15,7 @@ use super::progress::short_hash;
 use super::s3::{Patience, Surroundings};
 use super::uri::{Kind, LakeUri};
 use super::{LakeError, SIDE};
+use crate::source::S3Settings;
 
 /// The scheme of the URLs of folders; what stands for the host tells one lake from another.
 pub(super) const FOLDER_SCHEME: &str = "lake";
@@ -55,10 +56,11 @@ impl Place {
     pub(super) async fn find(
         uri: &LakeUri,
         missing: Missing,
+        settings: &S3Settings,
     ) -> Result<(Self, Contents), LakeError> {
         match &uri.kind {
             Kind::Folder(path) => Self::folder(uri, path, missing),
-            Kind::S3 { bucket, prefix } => Box::pin(Self::s3(uri, bucket, prefix)).await,
+            Kind::S3 { bucket, prefix } => Box::pin(Self::s3(uri, bucket, prefix, settings)).await,
         }
     }
 
@@ -95,9 +97,9 @@ impl Place {
             }
             (Contents::Nothing, Missing::Create) => {
                 let absolute = std::path::absolute(path).map_err(refuse("create"))?;
-                durable::create_folder(&absolute).map_err(|source| LakeError::Unwritable {
+                durable::create_folder(&absolute).map_err(|error| LakeError::Unwritable {
                     uri: shown.clone(),
-                    source,
+                    error,
                 })?;
             }
         }
@@ -105,9 +107,9 @@ impl Place {
         let not_utf8 =
             || std::io::Error::new(std::io::ErrorKind::InvalidInput, "the path is not UTF-8");
         let name = path.to_str().ok_or_else(|| refuse("open")(not_utf8()))?;
-        let store = DurableLocal::below(&path).map_err(|source| LakeError::Unreachable {
+        let store = DurableLocal::below(&path).map_err(|error| LakeError::Unreachable {
             uri: shown.clone(),
-            source,
+            error,
         })?;
         // A URL of our own: one of the `file` scheme is decoded twice on its way through Delta, and opens the whole disk.
         let store_url = Url::parse(&format!("{FOLDER_SCHEME}://{:016x}/", short_hash(name)))
@@ -124,12 +126,17 @@ impl Place {
         ))
     }
 
-    async fn s3(uri: &LakeUri, bucket: &str, prefix: &str) -> Result<(Self, Contents), LakeError> {
+    async fn s3(
+        uri: &LakeUri,
+        bucket: &str,
+        prefix: &str,
+        settings: &S3Settings,
+    ) -> Result<(Self, Contents), LakeError> {
         let uri = uri.to_string();
-        let surroundings = Surroundings::find(&uri, bucket).await?;
-        let refuse = |source| LakeError::Unreachable {
+        let surroundings = Surroundings::find(&uri, bucket, settings).await?;
+        let refuse = |error| LakeError::Unreachable {
             uri: uri.clone(),
-            source,
+            error,
         };
         let text = || LakeError::Uri {
             text: uri.clone(),
@@ -227,19 +234,15 @@ impl Place {
             self.uri.trim_end_matches('/'),
             inside.trim_start_matches('/')
         );
-        move |source| LakeError::Store {
-            doing,
-            path,
-            source,
-        }
+        move |error| LakeError::Store { doing, path, error }
     }
 
     /// Writes and deletes a small object, and sees whether the store keeps two creators apart.
     pub(super) async fn probe(&self) -> Result<(), LakeError> {
         let path = self.path(&format!("{SIDE}/probe-{}", Uuid::new_v4().simple()));
-        let refuse = |source| LakeError::Unwritable {
+        let refuse = |error| LakeError::Unwritable {
             uri: self.uri.clone(),
-            source,
+            error,
         };
         self.store
             .put_opts(&path, Bytes::new().into(), PutMode::Create.into())

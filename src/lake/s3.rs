@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_config::{BehaviorVersion, SdkConfig};
-use aws_sdk_s3::config::{ProvideCredentials, SharedCredentialsProvider};
+use aws_sdk_s3::config::{ProvideCredentials, Region, SharedCredentialsProvider};
 use object_store::aws::{
     AmazonS3, AmazonS3Builder, AwsCredential, S3ConditionalPut, resolve_bucket_region,
 };
 use object_store::{BackoffConfig, ClientOptions, CredentialProvider, RetryConfig};
 
 use super::LakeError;
+use crate::source::S3Settings;
 
 /// To connect: across the world with a lost packet or two.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -62,8 +63,12 @@ pub(super) struct Surroundings {
 }
 
 impl Surroundings {
-    pub(super) async fn find(uri: &str, bucket: &str) -> Result<Self, LakeError> {
-        let config = aws_config::defaults(BehaviorVersion::latest()).load().await;
+    pub(super) async fn find(
+        uri: &str,
+        bucket: &str,
+        settings: &S3Settings,
+    ) -> Result<Self, LakeError> {
+        let config = load(settings).await;
         let no_credentials = |message: String| LakeError::NoCredentials {
             uri: uri.to_owned(),
             message,
@@ -82,7 +87,7 @@ impl Surroundings {
                 )));
             }
         }
-        let endpoint = endpoint(&config);
+        let endpoint = settings.endpoint_url.clone().or_else(|| endpoint(&config));
         let region = match (config.region(), &endpoint) {
             (Some(region), _) => region.to_string(),
             (None, Some(_)) => ANY_REGION.to_owned(),
@@ -116,11 +121,25 @@ impl Surroundings {
             .with_conditional_put(S3ConditionalPut::ETagMatch);
         if let Some(endpoint) = &self.endpoint {
             builder = builder
-                .with_endpoint(endpoint)
+                .with_endpoint(endpoint.trim_end_matches('/'))
                 .with_allow_http(endpoint.starts_with("http://"));
         }
         builder.build()
     }
+}
+
+async fn load(settings: &S3Settings) -> SdkConfig {
+    let mut loader = aws_config::defaults(BehaviorVersion::latest());
+    if let Some(profile) = &settings.profile {
+        loader = loader.profile_name(profile);
+    }
+    if let Some(region) = &settings.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    if let Some(credentials) = &settings.credentials {
+        loader = loader.credentials_provider(credentials.clone());
+    }
+    loader.load().await
 }
 
 /// The endpoint that is configured, if one is. The SDK keeps the variable for S3 alone to itself.
@@ -128,8 +147,7 @@ fn endpoint(config: &SdkConfig) -> Option<String> {
     let for_s3 = std::env::var("AWS_ENDPOINT_URL_S3")
         .ok()
         .filter(|url| !url.is_empty());
-    let endpoint = for_s3.or_else(|| config.endpoint_url().map(str::to_owned))?;
-    Some(endpoint.trim_end_matches('/').to_owned())
+    for_s3.or_else(|| config.endpoint_url().map(str::to_owned))
 }
 
 /// Lets `object_store` sign with whatever the SDK's chain finds: profiles, single sign-on, web identity, roles of machines.
