@@ -93,6 +93,7 @@ pub use info::LakeInfo;
 pub use progress::{Outcome, Standing};
 pub use rows::ObjectRows;
 pub use side::ObjectRecord;
+pub(crate) use side::{bad_lines as bad_lines_batch, objects as objects_batch};
 pub use snapshot::{DataFile, LakeSnapshot};
 pub use stats::{ColumnStats, StatValue};
 pub use topology::Put;

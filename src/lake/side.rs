@@ -67,7 +67,7 @@ pub struct ObjectRecord {
     pub reason: Option<String>,
 }
 
-pub(super) fn objects(records: &[ObjectRecord], batch: &str, at: DateTime<Utc>) -> RecordBatch {
+pub(crate) fn objects(records: &[ObjectRecord], batch: &str, at: DateTime<Utc>) -> RecordBatch {
     let text = |of: fn(&ObjectRecord) -> Option<&str>| -> ArrayRef {
         Arc::new(records.iter().map(of).collect::<StringArray>())
     };
@@ -96,7 +96,7 @@ pub(super) fn objects(records: &[ObjectRecord], batch: &str, at: DateTime<Utc>) 
     RecordBatch::try_new(objects_schema(), columns).expect("columns in the order of the schema")
 }
 
-pub(super) fn bad_lines(samples: &[(String, BadLine)]) -> RecordBatch {
+pub(crate) fn bad_lines(samples: &[(String, BadLine)]) -> RecordBatch {
     let text = |of: fn(&(String, BadLine)) -> Option<&str>| -> ArrayRef {
         Arc::new(samples.iter().map(of).collect::<StringArray>())
     };

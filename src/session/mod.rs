@@ -1,1 +1,291 @@
-//! (being written)
+//! The session: the only place that builds a query context.
+//!
+//! Tables: `flows coverage objects bad_lines`, the topology's, and `traffic`. Functions: `cidr_contains ip_scope aws_service ip_prefix
+//! protocol_name port_name tcp_flags_text expected_by`. Statements only read.
+
+mod flows_table;
+mod functions;
+mod logs_table;
+mod traffic;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use chrono::{DateTime, Utc};
+use datafusion::catalog::TableProvider;
+use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::datasource::MemTable;
+use datafusion::error::DataFusionError;
+use datafusion::execution::context::SQLOptions;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
+use thiserror::Error;
+
+use self::flows_table::{FlowsTable, viewed};
+use self::logs_table::{RawFlows, RawSide, SideTable};
+use self::traffic::TrafficTable;
+use crate::batch;
+use crate::lake::{Lake, LakeError};
+use crate::policy::Policy;
+use crate::topology::{self, History, Settings};
+
+pub use self::logs_table::RawLogs;
+
+/// What went wrong with a query.
+#[derive(Debug, Error)]
+pub enum SessionError {
+    /// The statement is not SQL, names what isn't there, or writes.
+    #[error("the statement cannot be run")]
+    Plan(#[source] DataFusionError),
+    /// The statement failed while it ran.
+    #[error("the query failed")]
+    Run(#[source] DataFusionError),
+    /// Arrow refused a batch.
+    #[error("the answer cannot be written")]
+    Arrow(#[from] arrow::error::ArrowError),
+    /// A parameter that the statement names has no value.
+    #[error("the statement names `${name}`, which has no value")]
+    MissingParameter {
+        /// The parameter.
+        name: String,
+    },
+    /// The lake can't be read.
+    #[error("cannot read the lake")]
+    Lake(#[from] LakeError),
+}
+
+/// What a session knows beside the flows.
+#[derive(Debug, Clone)]
+pub struct Knowledge {
+    /// The network over time.
+    pub history: Arc<History>,
+    /// AWS's ranges, and what is named as on premises.
+    pub settings: Arc<Settings>,
+    /// What the owner expects.
+    pub policy: Arc<Policy>,
+}
+
+/// A query context over one version of a lake, or over raw logs.
+pub struct Session {
+    context: SessionContext,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("id", &self.context.session_id())
+            .finish()
+    }
+}
+
+impl Session {
+    /// A session over the newest version of a lake, pinned for the session's life.
+    ///
+    /// # Errors
+    /// When the lake can't be read.
+    pub async fn over_lake(lake: &Lake, knowledge: &Knowledge) -> Result<Self, SessionError> {
+        let snapshot = lake.snapshot().await?;
+        let context = context();
+        let url = lake.store_url();
+        context.register_object_store(&url, lake.store());
+        let store =
+            ObjectStoreUrl::parse(&url[..url::Position::BeforePath]).map_err(SessionError::Plan)?;
+        let flows: Arc<dyn TableProvider> = Arc::new(FlowsTable::new(store, &snapshot));
+        let session = Self { context };
+        session.register(
+            "coverage",
+            in_memory(batch::coverage_schema(), snapshot.coverage().await?)?,
+        )?;
+        session.register(
+            "objects",
+            in_memory(batch::objects_schema(), snapshot.objects().await?)?,
+        )?;
+        session.register(
+            "bad_lines",
+            in_memory(batch::bad_lines_schema(), snapshot.bad_lines().await?)?,
+        )?;
+        session.complete(flows, knowledge)?;
+        Ok(session)
+    }
+
+    /// A session straight over raw logs. `traffic` is there only where the topology is known.
+    ///
+    /// # Errors
+    /// When a table can't be built.
+    pub fn over_logs(logs: RawLogs, knowledge: &Knowledge) -> Result<Self, SessionError> {
+        let logs = Arc::new(logs);
+        let session = Self { context: context() };
+        for (name, table) in [
+            ("coverage", SideTable::Coverage),
+            ("objects", SideTable::Objects),
+            ("bad_lines", SideTable::BadLines),
+        ] {
+            session.register(name, Arc::new(RawSide::new(Arc::clone(&logs), table)))?;
+        }
+        session.complete(Arc::new(RawFlows::new(logs)), knowledge)?;
+        Ok(session)
+    }
+
+    /// Registers `flows`, what is made of it, the topology's tables and the functions.
+    fn complete(
+        &self,
+        flows: Arc<dyn TableProvider>,
+        knowledge: &Knowledge,
+    ) -> Result<(), SessionError> {
+        self.register("flows", Arc::clone(&flows))?;
+        self.register(
+            "traffic",
+            Arc::new(TrafficTable::new(flows, Arc::clone(&knowledge.history))),
+        )?;
+        for (name, table) in topology::tables(&knowledge.history) {
+            self.register(name, in_memory(table.schema(), vec![table])?)?;
+        }
+        functions::register(&self.context, knowledge);
+        Ok(())
+    }
+
+    fn register(&self, name: &str, table: Arc<dyn TableProvider>) -> Result<(), SessionError> {
+        self.context
+            .register_table(name, table)
+            .map_err(SessionError::Plan)?;
+        Ok(())
+    }
+
+    /// Plans a statement that only reads. Of the values, those that it names are used.
+    ///
+    /// # Errors
+    /// When it is no SQL, names an unknown table, column, function or parameter, or would write.
+    pub async fn plan(
+        &self,
+        sql: &str,
+        values: Vec<(String, ScalarValue)>,
+    ) -> Result<DataFrame, SessionError> {
+        let options = SQLOptions::new()
+            .with_allow_ddl(false)
+            .with_allow_dml(false)
+            .with_allow_statements(false);
+        let frame = self
+            .context
+            .sql_with_options(sql, options)
+            .await
+            .map_err(SessionError::Plan)?;
+        let named: HashSet<String> = frame
+            .logical_plan()
+            .get_parameter_names()
+            .map_err(SessionError::Plan)?
+            .into_iter()
+            .collect();
+        if named.is_empty() {
+            return Ok(frame);
+        }
+        let values: Vec<(String, ScalarValue)> = values
+            .into_iter()
+            .filter(|(name, _)| named.contains(&format!("${name}")))
+            .collect();
+        if let Some(name) = named
+            .iter()
+            .find(|named| !values.iter().any(|(name, _)| format!("${name}") == **named))
+        {
+            return Err(SessionError::MissingParameter {
+                name: name.trim_start_matches('$').to_owned(),
+            });
+        }
+        frame
+            .with_param_values(ParamValues::from(values))
+            .map_err(SessionError::Plan)
+    }
+
+    /// Runs a statement that only reads, to its end.
+    ///
+    /// # Errors
+    /// As [`Session::plan`], and when it fails while it runs.
+    pub async fn query(
+        &self,
+        sql: &str,
+        values: Vec<(String, ScalarValue)>,
+    ) -> Result<Vec<RecordBatch>, SessionError> {
+        let frame = self.plan(sql, values).await?;
+        frame.collect().await.map_err(SessionError::Run)
+    }
+
+    /// The first start and the last end of all flows; `None` without any.
+    ///
+    /// # Errors
+    /// When the flows can't be read.
+    pub async fn span(&self) -> Result<Option<(DateTime<Utc>, DateTime<Utc>)>, SessionError> {
+        self.times("SELECT MIN(start), MAX(\"end\") FROM flows")
+            .await
+    }
+
+    /// The first start and the last end of the flows that came with some batches; `None` without any.
+    ///
+    /// # Errors
+    /// When the flows can't be read.
+    pub async fn span_of_batches(
+        &self,
+        batches: &[i64],
+    ) -> Result<Option<(DateTime<Utc>, DateTime<Utc>)>, SessionError> {
+        let numbers = batches
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", ");
+        self.times(&format!(
+            "SELECT MIN(start), MAX(\"end\") FROM flows \
+             WHERE source IN (SELECT key FROM objects WHERE CAST(split_part(batch, '-', 1) AS BIGINT) IN ({numbers}))"
+        ))
+        .await
+    }
+
+    async fn times(
+        &self,
+        sql: &str,
+    ) -> Result<Option<(DateTime<Utc>, DateTime<Utc>)>, SessionError> {
+        let batches = self.query(sql, Vec::new()).await?;
+        let at = |batch: &RecordBatch, column: usize| {
+            let times = batch
+                .column(column)
+                .as_primitive::<TimestampMicrosecondType>();
+            times
+                .iter()
+                .next()
+                .flatten()
+                .and_then(DateTime::from_timestamp_micros)
+        };
+        Ok(batches
+            .iter()
+            .find(|batch| batch.num_rows() > 0)
+            .and_then(|batch| at(batch, 0).zip(at(batch, 1))))
+    }
+}
+
+/// A time as queries take it.
+pub fn timestamp_scalar(at: DateTime<Utc>) -> ScalarValue {
+    ScalarValue::TimestampMicrosecond(Some(at.timestamp_micros()), Some("UTC".into()))
+}
+
+fn context() -> SessionContext {
+    let mut config = SessionConfig::new().with_information_schema(true);
+    config.options_mut().execution.time_zone = Some("UTC".into());
+    config.options_mut().execution.parquet.pushdown_filters = true;
+    SessionContext::new_with_config(config)
+}
+
+/// A table of batches that are small enough to hold.
+fn in_memory(
+    schema: SchemaRef,
+    batches: Vec<RecordBatch>,
+) -> Result<Arc<dyn TableProvider>, SessionError> {
+    let schema = viewed(&schema);
+    let batches = batches
+        .iter()
+        .map(|batch| logs_table::as_views(batch, &schema))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(SessionError::Plan)?;
+    Ok(Arc::new(
+        MemTable::try_new(schema, vec![batches]).map_err(SessionError::Plan)?,
+    ))
+}

@@ -1,0 +1,361 @@
+//! `flows`, `coverage`, `objects` and `bad_lines` straight from raw logs: decoded while the query runs, only the columns it asks for.
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::compute::cast;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use chrono::Utc;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{DataFusionError, Result};
+use datafusion::datasource::{MemTable, TableType};
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::Expr;
+use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
+use tokio::sync::{OnceCell, mpsc};
+
+use super::flows_table::viewed;
+use crate::batch::{self, Decoded, ObjectError, ReadOptions};
+use crate::decode::Header;
+use crate::lake::{self, ObjectRecord, Outcome};
+use crate::source::{Object, Source, gzip};
+
+/// The objects that the tables read, listed once, with the format for logs that have no header.
+#[derive(Debug)]
+pub struct RawLogs {
+    /// Where each object is fetched from, and the object.
+    pub objects: Vec<(Arc<Source>, Object)>,
+    /// The format of logs without a header; the v2 default if none.
+    pub log_format: Option<Header>,
+    /// What a full pass over the objects found, read at most once.
+    findings: OnceCell<Side>,
+}
+
+/// What is not a flow: the other three tables.
+#[derive(Debug, Clone)]
+struct Side {
+    coverage: Vec<RecordBatch>,
+    objects: RecordBatch,
+    bad_lines: RecordBatch,
+}
+
+impl RawLogs {
+    /// The raw logs of `objects`.
+    pub fn new(objects: Vec<(Arc<Source>, Object)>, log_format: Option<Header>) -> Self {
+        Self {
+            objects,
+            log_format,
+            findings: OnceCell::new(),
+        }
+    }
+
+    async fn side(self: &Arc<Self>) -> Result<Side> {
+        self.findings
+            .get_or_try_init(|| read_side(Arc::clone(self)))
+            .await
+            .cloned()
+    }
+}
+
+/// `flows` over raw logs.
+#[derive(Debug)]
+pub(super) struct RawFlows {
+    logs: Arc<RawLogs>,
+    schema: SchemaRef,
+}
+
+impl RawFlows {
+    pub(super) fn new(logs: Arc<RawLogs>) -> Self {
+        Self {
+            logs,
+            schema: viewed(&batch::flows_schema()),
+        }
+    }
+}
+
+#[async_trait]
+impl TableProvider for RawFlows {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let columns: Vec<usize> = projection
+            .cloned()
+            .unwrap_or_else(|| (0..self.schema.fields().len()).collect());
+        let schema = Arc::new(self.schema.project(&columns)?);
+        let next = Arc::new(AtomicUsize::new(0));
+        let streams = state
+            .config()
+            .target_partitions()
+            .clamp(1, self.logs.objects.len().max(1));
+        let partitions = (0..streams)
+            .map(|_| {
+                Arc::new(Decoding {
+                    logs: Arc::clone(&self.logs),
+                    columns: columns.clone(),
+                    schema: Arc::clone(&schema),
+                    next: Arc::clone(&next),
+                    batch_rows: state.config().batch_size(),
+                }) as Arc<dyn PartitionStream>
+            })
+            .collect();
+        Ok(Arc::new(StreamingTableExec::try_new(
+            schema, partitions, None, None, false, limit,
+        )?))
+    }
+}
+
+/// One stream of flows; streams of a scan take objects from a common list, so that none waits for a large one.
+struct Decoding {
+    logs: Arc<RawLogs>,
+    columns: Vec<usize>,
+    schema: SchemaRef,
+    next: Arc<AtomicUsize>,
+    batch_rows: usize,
+}
+
+impl fmt::Debug for Decoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "raw logs, {} objects", self.logs.objects.len())
+    }
+}
+
+impl PartitionStream for Decoding {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let mut stream = RecordBatchReceiverStreamBuilder::new(Arc::clone(&self.schema), 2);
+        let (logs, columns, next) = (
+            Arc::clone(&self.logs),
+            self.columns.clone(),
+            Arc::clone(&self.next),
+        );
+        let (schema, batch_rows, sender) = (Arc::clone(&self.schema), self.batch_rows, stream.tx());
+        stream.spawn(async move {
+            while let Some((from, object)) = logs.objects.get(next.fetch_add(1, Ordering::Relaxed))
+            {
+                let options = ReadOptions {
+                    source: object.key.clone(),
+                    log_format: logs.log_format.clone(),
+                    columns: Some(columns.clone()),
+                    batch_rows,
+                };
+                let (sender, schema) = (sender.clone(), Arc::clone(&schema));
+                let read = decode(from, object, options, move |batch| {
+                    let batch = as_views(&batch, &schema);
+                    if sender.blocking_send(batch).is_err() {
+                        ControlFlow::Break(())
+                    } else {
+                        ControlFlow::Continue(())
+                    }
+                })
+                .await?;
+                if let Err(error @ ObjectError::Unreadable { .. }) = read {
+                    tracing::warn!(object = %object.key, %error, "set an object aside");
+                }
+            }
+            Ok(())
+        });
+        stream.build()
+    }
+}
+
+/// Fetches and decodes one object on a blocking thread. The outer error ends the query, the inner one concerns this object only.
+async fn decode(
+    from: &Arc<Source>,
+    object: &Object,
+    options: ReadOptions,
+    mut on_batch: impl FnMut(RecordBatch) -> ControlFlow<()> + Send + 'static,
+) -> Result<std::result::Result<Decoded, ObjectError>> {
+    let raw = from
+        .fetch(object)
+        .await
+        .map_err(|error| DataFusionError::External(Box::new(error)))?;
+    tokio::task::spawn_blocking(move || {
+        let inflated = gzip::inflate(raw).map_err(|error| ObjectError::Unreadable {
+            doing: "cannot read the object",
+            source: Box::new(error),
+        })?;
+        batch::read_object(inflated, &options, &mut on_batch)
+    })
+    .await
+    .map_err(|error| DataFusionError::External(Box::new(error)))
+}
+
+/// The batch with its text columns as views, as the table's schema has them.
+pub(super) fn as_views(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let columns: Vec<ArrayRef> = batch
+        .columns()
+        .iter()
+        .zip(schema.fields())
+        .map(|(column, field)| cast(column, field.data_type()))
+        .collect::<Result<_, _>>()?;
+    let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(
+        Arc::clone(schema),
+        columns,
+        &rows,
+    )?)
+}
+
+/// Which of the three tables beside `flows`.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum SideTable {
+    Coverage,
+    Objects,
+    BadLines,
+}
+
+/// One of the tables beside `flows`, over raw logs.
+#[derive(Debug)]
+pub(super) struct RawSide {
+    logs: Arc<RawLogs>,
+    table: SideTable,
+    schema: SchemaRef,
+}
+
+impl RawSide {
+    pub(super) fn new(logs: Arc<RawLogs>, table: SideTable) -> Self {
+        let schema = match table {
+            SideTable::Coverage => batch::coverage_schema(),
+            SideTable::Objects => batch::objects_schema(),
+            SideTable::BadLines => batch::bad_lines_schema(),
+        };
+        Self {
+            logs,
+            table,
+            schema: viewed(&schema),
+        }
+    }
+}
+
+#[async_trait]
+impl TableProvider for RawSide {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let side = self.logs.side().await?;
+        let batches = match self.table {
+            SideTable::Coverage => side.coverage,
+            SideTable::Objects => vec![side.objects],
+            SideTable::BadLines => vec![side.bad_lines],
+        };
+        let batches = batches
+            .iter()
+            .map(|batch| as_views(batch, &self.schema))
+            .collect::<Result<Vec<_>>>()?;
+        MemTable::try_new(Arc::clone(&self.schema), vec![batches])?
+            .scan(state, projection, filters, limit)
+            .await
+    }
+}
+
+/// A full pass over every object for what is not a flow.
+async fn read_side(logs: Arc<RawLogs>) -> Result<Side> {
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut readers = tokio::task::JoinSet::new();
+    for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+        let (logs, next, sender) = (Arc::clone(&logs), Arc::clone(&next), sender.clone());
+        readers.spawn(async move {
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some((from, object)) = logs.objects.get(index) else {
+                    return Ok::<_, DataFusionError>(());
+                };
+                let options = ReadOptions {
+                    source: object.key.clone(),
+                    log_format: logs.log_format.clone(),
+                    columns: Some(Vec::new()),
+                    batch_rows: 65_536,
+                };
+                let read = decode(from, object, options, |_| ControlFlow::Continue(())).await?;
+                // The receiver lives until every reader is done.
+                sender.send((index, read)).ok();
+            }
+        });
+    }
+    drop(sender);
+    let mut reads = Vec::new();
+    while let Some(read) = receiver.recv().await {
+        reads.push(read);
+    }
+    while let Some(reader) = readers.join_next().await {
+        reader.map_err(|error| DataFusionError::External(Box::new(error)))??;
+    }
+    reads.sort_by_key(|(index, _)| *index);
+    Ok(side_tables(&logs, reads))
+}
+
+fn side_tables(
+    logs: &RawLogs,
+    reads: Vec<(usize, std::result::Result<Decoded, ObjectError>)>,
+) -> Side {
+    let mut coverage = Vec::new();
+    let mut samples = Vec::new();
+    let mut records = Vec::new();
+    for (index, read) in reads {
+        let object = &logs.objects[index].1;
+        let (rows, bad_lines, outcome, reason) = match read {
+            Ok(decoded) => {
+                coverage.push(decoded.coverage);
+                samples.extend(
+                    decoded
+                        .samples
+                        .into_iter()
+                        .map(|line| (object.key.clone(), line)),
+                );
+                (decoded.rows, decoded.bad_lines, Outcome::Ingested, None)
+            }
+            Err(error @ ObjectError::NotAFlowLog { .. }) => {
+                (0, 0, Outcome::Skipped, Some(error.reason()))
+            }
+            Err(error) => (0, 0, Outcome::SetAside, Some(error.reason())),
+        };
+        records.push(ObjectRecord {
+            key: object.key.clone(),
+            etag: object.etag.clone(),
+            size: object.size,
+            rows,
+            bad_lines,
+            outcome,
+            reason,
+        });
+    }
+    Side {
+        coverage,
+        objects: lake::objects_batch(&records, "", Utc::now()),
+        bad_lines: lake::bad_lines_batch(&samples),
+    }
+}
