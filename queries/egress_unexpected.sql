@@ -1,0 +1,162 @@
+-- title: Unexpected internet egress
+-- severity: medium
+-- attack: T1041 T1048
+-- parameters:
+--   baseline_days = 14   days before the window in which the same subnet may have opened the same connection; the shorter of the usual 14 to 30
+--   large_bytes = 500000000   bytes sent from which a finding from a private subnet is high
+-- finding_key: vpc_id interface_id|src_addr dst_addr dst_port protocol
+-- description: An accepted connection that our side opened to the internet, answered or not, which the policy does not expect, which goes to
+--   no known AWS service (EC2's ranges are other customers' machines and count as internet), and which the same subnet did not open
+--   in the baseline days. It is attributed to the interface that opened it: behind a NAT gateway that is the instance, never the NAT.
+-- false_positives: Package mirrors, SaaS APIs and CDNs that move between addresses: add them to the policy. An ACCEPT is not delivery: where no
+--   route leads to the internet the packets were dropped after they were logged, and the reason says so.
+WITH connections AS (
+    SELECT
+        start,
+        "end",
+        packets,
+        bytes,
+        initiator,
+        -- A NAT gateway opens nothing by itself: where its own leg is all there is, the originator is not known.
+        CASE WHEN leg = 'nat_outside' THEN NULL ELSE client_interface_id END AS interface_id,
+        CASE WHEN leg = 'nat_outside' THEN NULL ELSE client_subnet_id END AS subnet_id,
+        CASE WHEN leg = 'nat_outside' THEN NULL ELSE client_addr END AS client_addr,
+        CASE WHEN leg = 'nat_outside' THEN NULL ELSE client_class END AS client_class,
+        leg,
+        client_vpc_id,
+        client_account_id,
+        client_region,
+        server_addr,
+        server_service,
+        service_port,
+        protocol,
+        route_target,
+        path,
+        expected_by(
+            'egress_unexpected', client_subnet_id, client_interface_id, client_vpc_id,
+            server_addr, NULL, server_service, service_port, protocol, start
+        ) AS expected_by
+    FROM traffic
+    WHERE counted
+      AND action = 'ACCEPT'
+      AND client_scope IN ('vpc', 'peer', 'transit')
+      AND server_scope = 'internet'
+      AND start < $to
+      AND "end" >= $baseline_from
+),
+pairs AS (
+    SELECT
+        interface_id,
+        subnet_id,
+        client_addr,
+        server_addr,
+        service_port,
+        protocol,
+        expected_by,
+        MIN(client_vpc_id) AS vpc_id,
+        MIN(client_account_id) AS account_id,
+        MIN(client_region) AS region,
+        MIN(client_class) AS client_class,
+        MIN(server_service) AS server_service,
+        MIN(route_target) FILTER (WHERE initiator = 'src') AS route_target,
+        MIN(path) FILTER (WHERE initiator = 'src') AS path,
+        BOOL_AND(leg = 'nat_outside') AS behind_nat_unknown,
+        COUNT(*) FILTER (WHERE initiator = 'src' AND "end" < $from) AS opened_before,
+        COUNT(*) FILTER (WHERE initiator = 'src' AND "end" >= $from) AS flows,
+        MIN(start) FILTER (WHERE initiator = 'src' AND "end" >= $from) AS first_seen,
+        MAX("end") FILTER (WHERE initiator = 'src' AND "end" >= $from) AS last_seen,
+        SUM(packets) FILTER (WHERE initiator = 'src' AND "end" >= $from) AS packets,
+        SUM(bytes) FILTER (WHERE initiator = 'src' AND "end" >= $from) AS bytes,
+        SUM(packets) FILTER (WHERE initiator = 'dst' AND "end" >= $from) AS reply_packets,
+        SUM(bytes) FILTER (WHERE initiator = 'dst' AND "end" >= $from) AS reply_bytes
+    FROM connections
+    GROUP BY interface_id, subnet_id, client_addr, server_addr, service_port, protocol, expected_by
+),
+known AS (
+    SELECT
+        *,
+        SUM(opened_before) OVER (
+            PARTITION BY COALESCE(subnet_id, interface_id, client_addr), server_addr, service_port, protocol
+        ) AS opened_in_baseline
+    FROM pairs
+),
+found AS (
+    -- One finding for each interface; without one, for each address. An interface may have several addresses.
+    SELECT
+        interface_id,
+        MIN(subnet_id) AS subnet_id,
+        CASE WHEN MIN(client_addr) = MAX(client_addr) THEN MIN(client_addr) END AS src_addr,
+        server_addr,
+        service_port,
+        protocol,
+        expected_by,
+        MIN(vpc_id) AS vpc_id,
+        MIN(account_id) AS account_id,
+        MIN(region) AS region,
+        MIN(client_class) AS client_class,
+        MIN(server_service) AS server_service,
+        MIN(route_target) AS route_target,
+        MIN(path) AS path,
+        BOOL_AND(behind_nat_unknown) AS behind_nat_unknown,
+        SUM(flows) AS flows,
+        MIN(first_seen) AS first_seen,
+        MAX(last_seen) AS last_seen,
+        SUM(packets) AS packets,
+        SUM(bytes) AS bytes,
+        COALESCE(SUM(reply_packets), 0) AS reply_packets,
+        COALESCE(SUM(reply_bytes), 0) AS reply_bytes
+    FROM known
+    WHERE flows > 0
+      AND opened_in_baseline = 0
+    GROUP BY interface_id, CASE WHEN interface_id IS NULL THEN client_addr END, server_addr, service_port, protocol, expected_by
+)
+SELECT
+    CASE
+        WHEN client_class IN ('isolated', 'endpoint_only', 'peered_only', 'vpn_only') AND reply_packets > 0 THEN 'critical'
+        WHEN client_class IN ('isolated', 'endpoint_only', 'peered_only', 'vpn_only') THEN 'high'
+        WHEN client_class = 'public' THEN 'low'
+        WHEN bytes >= $large_bytes THEN 'high'
+        ELSE 'medium'
+    END AS severity,
+    first_seen,
+    last_seen,
+    account_id,
+    region,
+    vpc_id,
+    subnet_id,
+    interface_id,
+    src_addr,
+    server_addr AS dst_addr,
+    service_port AS dst_port,
+    protocol,
+    flows,
+    packets,
+    bytes,
+    CASE
+        WHEN behind_nat_unknown THEN 'an instance behind a NAT gateway (its log does not tell which)'
+        ELSE COALESCE(src_addr, interface_id, 'an interface') || COALESCE(' in a subnet of class ' || client_class, '')
+    END
+    || ' opened connections to ' || server_addr
+    || COALESCE(' (' || server_service || ' range)', '')
+    || ' port ' || service_port || '/' || protocol_name(protocol)
+    || COALESCE(' (' || port_name(service_port, protocol) || ')', '')
+    || CASE
+        WHEN path = 'impossible' AND reply_packets = 0 THEN '; no route leads there, so the packets were dropped after they were logged'
+        WHEN path = 'impossible' THEN '; no known route leads there and yet it answered: the topology is out of date'
+        WHEN path = 'contradicts' THEN '; the record shows another way out than the routes do'
+        WHEN route_target IS NULL OR route_target IN ('none', 'local') THEN ''
+        ELSE ' by way of ' || route_target
+    END
+    || CASE WHEN reply_packets = 0 THEN '; nothing came back' ELSE '; it was answered' END AS reason,
+    named_struct(
+        'reply_packets', reply_packets,
+        'reply_bytes', reply_bytes,
+        'subnet_class', client_class,
+        'route_target', route_target,
+        'path', path,
+        'dst_service', server_service,
+        'baseline_from', $baseline_from
+    ) AS evidence,
+    expected_by
+FROM found
+ORDER BY first_seen, interface_id, server_addr, service_port, protocol

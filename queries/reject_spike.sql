@@ -1,0 +1,240 @@
+-- title: Spike of rejected flows
+-- severity: medium
+-- attack: T1046 T1595.001
+-- parameters:
+--   baseline_days = 14   days of history before the window
+--   bucket_secs = 3600   length of a bucket in seconds
+--   floor = 100          attempts in a bucket below which nothing is a spike, whatever the baseline
+--   ratio = 3.0          times the baseline's median
+--   deviations = 3.0     robust standard deviations (1.4826 times the median absolute deviation) above the median
+--   min_points = 3       other complete buckets that a baseline needs
+-- finding_key: subnet_id evidence.direction dst_port protocol evidence.window_from
+-- description: Rejected attempts of a subnet, direction, service port and protocol far above that key's own baseline: the median and the median
+--   absolute deviation over every other bucket, empty ones included. Late packets of closed connections are not attempts and are left out.
+--   The finding says who tried, which layer refused, and what to do about it.
+-- false_positives: A deployment that briefly points at a closed port; a vulnerability scanner of one's own: add both to the policy.
+WITH attempts AS (
+    SELECT
+        *,
+        to_unixtime(start) / $bucket_secs AS bucket,
+        COALESCE(subnet_id, interface_id, '-') || ' ' || direction || ' ' || service_port || ' ' || protocol
+            || ' ' || COALESCE(expected_by, '') AS key
+    FROM (
+        SELECT
+            start, "end", account_id, region, vpc_id, subnet_id, interface_id, direction, service_port, protocol, packets, bytes,
+            src_addr, dst_addr, src_scope, dst_subnet_id, refused_by,
+            expected_by(
+                'reject_spike', subnet_id, interface_id, vpc_id,
+                CASE WHEN direction = 'egress' THEN dst_addr ELSE src_addr END,
+                CASE WHEN direction = 'egress' THEN dst_subnet_id ELSE src_subnet_id END,
+                CASE WHEN direction = 'egress' THEN dst_service ELSE src_service END,
+                service_port, protocol, start
+            ) AS expected_by
+        FROM traffic
+        WHERE counted
+          AND action = 'REJECT'
+          AND initiator = 'src'
+          AND NOT late
+          AND direction IS NOT NULL
+          AND start < $to
+          AND "end" >= $baseline_from
+    ) AS rejected
+),
+span AS (
+    SELECT
+        to_unixtime(GREATEST(MIN(start), $baseline_from)) AS first_second,
+        to_unixtime(LEAST(MAX("end"), $to)) AS last_second
+    FROM flows
+    WHERE start < $to
+      AND "end" >= $baseline_from
+),
+-- A bucket that the logs cover by less than half says little about the usual rate.
+buckets AS (
+    SELECT
+        bucket,
+        (bucket + 1) * $bucket_secs - first_second >= $bucket_secs / 2
+            AND last_second - bucket * $bucket_secs >= $bucket_secs / 2 AS complete
+    FROM (
+        SELECT UNNEST(generate_series(first_second / $bucket_secs, last_second / $bucket_secs)) AS bucket, first_second, last_second
+        FROM span
+    ) AS numbered
+),
+counts AS (
+    SELECT key, bucket, COUNT(*) AS attempts
+    FROM attempts
+    GROUP BY key, bucket
+),
+high AS (
+    SELECT key, bucket, attempts
+    FROM counts
+    WHERE attempts >= $floor
+      AND (bucket + 1) * $bucket_secs > to_unixtime($from)
+),
+history AS (
+    SELECT high.key, high.bucket, high.attempts, CAST(COALESCE(counts.attempts, 0) AS DOUBLE) AS other
+    FROM high
+    JOIN buckets ON buckets.bucket <> high.bucket AND buckets.complete
+    LEFT JOIN counts ON counts.key = high.key AND counts.bucket = buckets.bucket
+),
+medians AS (
+    SELECT key, bucket, MEDIAN(other) AS middle, COUNT(*) AS points
+    FROM history
+    GROUP BY key, bucket
+),
+baselines AS (
+    SELECT history.key, history.bucket, history.attempts, medians.middle, medians.points, MEDIAN(ABS(history.other - medians.middle)) AS deviation
+    FROM history
+    JOIN medians ON medians.key = history.key AND medians.bucket = history.bucket
+    GROUP BY history.key, history.bucket, history.attempts, medians.middle, medians.points
+),
+spikes AS (
+    SELECT
+        key,
+        bucket,
+        middle,
+        deviation,
+        points,
+        -- Buckets that follow one another are one spike.
+        bucket - ROW_NUMBER() OVER (PARTITION BY key ORDER BY bucket) AS run
+    FROM baselines
+    WHERE points >= $min_points
+      AND attempts > middle * $ratio
+      AND attempts > middle + $deviations * 1.4826 * deviation
+),
+windows AS (
+    SELECT
+        key,
+        run,
+        MIN(bucket) AS first_bucket,
+        MAX(bucket) AS last_bucket,
+        MIN(middle) AS middle,
+        MIN(deviation) AS deviation,
+        MIN(points) AS points
+    FROM spikes
+    GROUP BY key, run
+),
+spiking AS (
+    SELECT windows.run, windows.first_bucket, windows.last_bucket, windows.middle, windows.deviation, windows.points, attempts.*
+    FROM windows
+    JOIN attempts ON attempts.key = windows.key AND attempts.bucket BETWEEN windows.first_bucket AND windows.last_bucket
+),
+sources AS (
+    SELECT
+        key,
+        run,
+        array_slice(
+            array_agg(named_struct('cidr', cidr, 'attempts', attempts, 'addresses', addresses) ORDER BY attempts DESC, cidr), 1, 10
+        ) AS sources,
+        FIRST_VALUE(cidr ORDER BY attempts DESC, cidr) AS top_source
+    FROM (
+        SELECT
+            key,
+            run,
+            CASE WHEN MIN(src_addr) = MAX(src_addr) THEN ip_prefix(MIN(src_addr), 32, 128) ELSE block END AS cidr,
+            COUNT(*) AS attempts,
+            COUNT(DISTINCT src_addr) AS addresses
+        FROM (SELECT key, run, src_addr, ip_prefix(src_addr, 24, 64) AS block FROM spiking) AS placed
+        GROUP BY key, run, block
+    ) AS blocks
+    GROUP BY key, run
+),
+summed AS (
+    SELECT
+        key,
+        run,
+        first_bucket,
+        last_bucket,
+        middle,
+        deviation,
+        points,
+        direction,
+        subnet_id,
+        service_port,
+        protocol,
+        expected_by,
+        MIN(account_id) AS account_id,
+        MIN(region) AS region,
+        MIN(vpc_id) AS vpc_id,
+        CASE WHEN MIN(interface_id) = MAX(interface_id) THEN MIN(interface_id) END AS interface_id,
+        CASE WHEN MIN(src_addr) = MAX(src_addr) THEN MIN(src_addr) END AS src_addr,
+        CASE WHEN MIN(dst_addr) = MAX(dst_addr) THEN MIN(dst_addr) END AS dst_addr,
+        CASE WHEN MIN(dst_subnet_id) = MAX(dst_subnet_id) THEN MIN(dst_subnet_id) END AS dst_subnet_id,
+        COUNT(*) AS flows,
+        COUNT(DISTINCT src_addr) AS source_addresses,
+        COUNT(*) FILTER (WHERE src_scope IN ('vpc', 'peer', 'transit')) AS from_ours,
+        SUM(packets) AS packets,
+        SUM(bytes) AS bytes,
+        MIN(start) AS first_seen,
+        MAX("end") AS last_seen,
+        CASE
+            WHEN COUNT(*) FILTER (WHERE refused_by LIKE 'nacl%') * 2 > COUNT(*) THEN 'nacl'
+            WHEN COUNT(*) FILTER (WHERE refused_by = 'security_group') * 2 > COUNT(*) THEN 'security_group'
+            WHEN COUNT(*) FILTER (WHERE refused_by = 'bpa') * 2 > COUNT(*) THEN 'bpa'
+            WHEN COUNT(*) FILTER (WHERE refused_by = 'encryption_controls') * 2 > COUNT(*) THEN 'encryption_controls'
+            ELSE 'undecidable'
+        END AS layer
+    FROM spiking
+    GROUP BY key, run, first_bucket, last_bucket, middle, deviation, points, direction, subnet_id, service_port, protocol, expected_by
+)
+SELECT
+    CASE
+        WHEN from_ours * 2 > flows THEN 'high'
+        WHEN direction = 'egress' THEN 'high'
+        WHEN layer = 'nacl' OR layer = 'bpa' THEN 'low'
+        ELSE 'medium'
+    END AS severity,
+    first_seen,
+    last_seen,
+    account_id,
+    region,
+    vpc_id,
+    subnet_id,
+    interface_id,
+    src_addr,
+    dst_addr,
+    dst_subnet_id,
+    service_port AS dst_port,
+    protocol,
+    flows,
+    packets,
+    bytes,
+    flows || ' rejected attempts (' || direction || ') on port ' || service_port || '/' || protocol_name(protocol)
+    || COALESCE(' (' || port_name(service_port, protocol) || ')', '')
+    || ' of ' || COALESCE(subnet_id, interface_id, 'an unknown subnet')
+    || ' from ' || CASE WHEN source_addresses = 1 THEN src_addr ELSE source_addresses || ' addresses, most of ' || top_source END
+    || '; usual are ' || CAST(middle AS BIGINT) || ' per ' || $bucket_secs || ' s'
+    || CASE layer
+        WHEN 'security_group' THEN '; the NACL let them in and only a security group refused them'
+        WHEN 'nacl' THEN '; the NACL refused them'
+        WHEN 'bpa' THEN '; Block Public Access refused them'
+        WHEN 'encryption_controls' THEN '; encryption controls refused them'
+        ELSE '; NACL or security group: what is known does not tell'
+    END AS reason,
+    named_struct(
+        'reply_packets', 0,
+        'reply_bytes', 0,
+        'direction', direction,
+        'window_from', to_timestamp_seconds(first_bucket * $bucket_secs),
+        'window_to', to_timestamp_seconds((last_bucket + 1) * $bucket_secs),
+        'bucket_secs', $bucket_secs,
+        'baseline', named_struct('median', middle, 'deviation', deviation, 'buckets', points),
+        'sources', sources.sources,
+        'source_addresses', source_addresses,
+        'layer', layer,
+        'advice', CASE
+            WHEN from_ours * 2 > flows AND direction = 'ingress' THEN
+                'the sources are ours: open the security group of the server for them, or stop the client that is misconfigured'
+            WHEN direction = 'egress' THEN
+                'one of ours is refused on its way out: find what it tries to reach, then allow it on purpose or stop it'
+            WHEN layer = 'security_group' THEN
+                'tighten the network ACL: narrow the rule that allows this port to the networks that use it, or deny the sources above, numbered before that rule'
+            WHEN layer = 'nacl' THEN 'contained: the network ACL denies it already'
+            WHEN layer = 'bpa' THEN 'contained: Block Public Access denies it already'
+            WHEN layer = 'encryption_controls' THEN 'the endpoint refuses unencrypted traffic: encrypt it at the client'
+            ELSE 'import the topology with its network ACLs (topology import), so that the layer can be told'
+        END
+    ) AS evidence,
+    expected_by
+FROM summed
+JOIN sources ON sources.key = summed.key AND sources.run = summed.run
+ORDER BY first_seen, subnet_id, direction, service_port, protocol

@@ -1,0 +1,164 @@
+//! Findings in every format.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use serde_json::Value;
+
+use super::rows::write_rows;
+use super::table::{human_bytes, human_count, plain_table};
+use super::{Format, ReportError};
+use crate::detect::{Finding, finding_keys};
+use crate::policy::protocol_text;
+
+/// Writes findings, worst first as they come.
+///
+/// # Errors
+/// When the output fails.
+pub fn write_findings<W: Write + Send>(
+    mut out: W,
+    findings: &[Finding],
+    format: Format,
+) -> Result<(), ReportError> {
+    match format {
+        Format::Table => {
+            write!(out, "{}", table(findings))?;
+            out.flush()?;
+        }
+        Format::Json => {
+            serde_json::to_writer_pretty(&mut out, findings)?;
+            writeln!(out)?;
+            out.flush()?;
+        }
+        Format::Ndjson => {
+            for finding in findings {
+                serde_json::to_writer(&mut out, finding)?;
+                writeln!(out)?;
+            }
+            out.flush()?;
+        }
+        Format::Csv | Format::Parquet => {
+            let batch = batch(findings)?;
+            write_rows(out, &batch.schema(), &[batch], format)?;
+        }
+    }
+    Ok(())
+}
+
+/// The keys of the contract as columns; evidence is JSON text.
+fn batch(findings: &[Finding]) -> Result<RecordBatch, ReportError> {
+    let rows = findings
+        .iter()
+        .map(serde_json::to_value)
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut fields = Vec::new();
+    let mut columns: Vec<ArrayRef> = Vec::new();
+    for key in finding_keys() {
+        if matches!(key, "dst_port" | "protocol" | "flows" | "packets" | "bytes") {
+            fields.push(Field::new(key, DataType::Int64, true));
+            columns.push(Arc::new(
+                rows.iter()
+                    .map(|row| row[key].as_i64())
+                    .collect::<Int64Array>(),
+            ));
+        } else {
+            fields.push(Field::new(key, DataType::Utf8, true));
+            let text = |row: &Value| match &row[key] {
+                Value::Null => None,
+                Value::String(text) => Some(text.clone()),
+                other => Some(other.to_string()),
+            };
+            columns.push(Arc::new(rows.iter().map(text).collect::<StringArray>()));
+        }
+    }
+    Ok(RecordBatch::try_new(
+        Arc::new(Schema::new(fields)),
+        columns,
+    )?)
+}
+
+/// One table for each detection, in the order of their worst findings.
+fn table(findings: &[Finding]) -> String {
+    let mut ids: Vec<&str> = Vec::new();
+    for finding in findings {
+        if !ids.contains(&finding.detection.as_str()) {
+            ids.push(&finding.detection);
+        }
+    }
+    let mut text = String::new();
+    for id in ids {
+        let of_detection: Vec<&Finding> = findings
+            .iter()
+            .filter(|finding| finding.detection == id)
+            .collect();
+        let title = of_detection
+            .first()
+            .map_or("", |finding| finding.title.as_str());
+        text.push_str(&format!("{title} ({id}): {}\n", of_detection.len()));
+        let header = [
+            "severity",
+            "first seen",
+            "client",
+            "server",
+            "service",
+            "flows",
+            "bytes",
+            "what",
+        ];
+        let rows = of_detection.iter().map(|finding| row(finding));
+        text.push_str(&plain_table(&header, &["flows", "bytes"], rows));
+        text.push_str("\n\n");
+    }
+    text
+}
+
+fn row(finding: &Finding) -> Vec<String> {
+    let known = |texts: &[&Option<String>]| {
+        let known: Vec<&str> = texts.iter().filter_map(|text| text.as_deref()).collect();
+        if known.is_empty() {
+            "-".to_owned()
+        } else {
+            known.join("\n")
+        }
+    };
+    let service = match (finding.dst_port, finding.protocol) {
+        (Some(port), Some(protocol)) => format!("{port}/{}", protocol_text(protocol)),
+        (None, Some(protocol)) => protocol_text(protocol),
+        _ => "-".to_owned(),
+    };
+    let count = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+    let mut what = finding.reason.clone().unwrap_or_default();
+    if let Some(advice) = finding.evidence.get("advice").and_then(Value::as_str) {
+        what.push_str("\n→ ");
+        what.push_str(advice);
+    }
+    if let Some(reason) = &finding.expected_by {
+        what.push_str("\nexpected: ");
+        what.push_str(reason);
+    }
+    vec![
+        finding.severity.to_string(),
+        finding
+            .first_seen
+            .clone()
+            .unwrap_or_default()
+            .replace('T', " "),
+        // For a spike the ids are the refusing side's, which is the server's for what comes in.
+        known(&if finding.evidence.contains_key("window_from") {
+            [&finding.src_addr, &None, &None]
+        } else {
+            [&finding.src_addr, &finding.interface_id, &finding.subnet_id]
+        }),
+        known(&if finding.evidence.contains_key("window_from") {
+            [&finding.dst_addr, &finding.interface_id, &finding.subnet_id]
+        } else {
+            [&finding.dst_addr, &finding.dst_subnet_id, &None]
+        }),
+        service,
+        count(finding.flows).map(human_count).unwrap_or_default(),
+        count(finding.bytes).map(human_bytes).unwrap_or_default(),
+        what,
+    ]
+}
