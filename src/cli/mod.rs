@@ -1,1 +1,153 @@
-//! (being written)
+//! The commands: what was typed becomes plain values, and the values go down to the modules that do the work.
+//!
+//! stdout carries only data; progress, summaries, notes and errors go to stderr.
+
+mod analyze;
+mod args;
+mod detect;
+mod ingest;
+mod knowledge;
+mod lake;
+mod notes;
+mod printer;
+mod progress;
+mod queries;
+mod sql;
+mod time;
+mod topology;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use self::args::GlobalArgs;
+use self::printer::Printer;
+
+/// flowscout turns AWS VPC flow logs into answers.
+///
+/// It reads flow logs from S3 or a folder, keeps them as Parquet in a Delta table (the lake), joins them with the network's own
+/// topology, and shows unexpected internet egress, traffic between private subnets, and spikes of rejected flows.
+///
+/// EXIT STATUS
+///   0  done
+///   1  done, and a finding met --fail-on
+///   2  error; nothing is half-written
+#[derive(Debug, Parser)]
+#[command(
+    name = "flowscout",
+    version,
+    verbatim_doc_comment,
+    propagate_version = true
+)]
+struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Logs in, findings out: no lake needed
+    Analyze(analyze::AnalyzeArgs),
+    /// Bring flow logs into a lake
+    Ingest(ingest::IngestArgs),
+    /// Bring the network's topology into a lake, and show it
+    #[command(subcommand)]
+    Topology(topology::TopologyCommand),
+    /// Run detections over a lake
+    Detect(detect::DetectArgs),
+    /// Run a SQL statement over a lake or straight over raw logs
+    Sql(sql::SqlArgs),
+    /// The detections there are
+    #[command(subcommand)]
+    Queries(queries::QueriesCommand),
+    /// Look after a lake
+    #[command(subcommand)]
+    Lake(lake::LakeCommand),
+    /// Print a completion script
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Whether a command that is done met its condition for failing a pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    FailOnMet,
+}
+
+/// Runs a command line, the program's name included, and says how it ended.
+pub async fn run(arguments: Vec<OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers, not errors; clap knows where each goes.
+            error.print().ok();
+            return ExitCode::from(u8::from(error.use_stderr()) * 2);
+        }
+    };
+    let printer = Printer::new(&cli.global);
+    start_logging(printer.verbosity());
+    let command = Box::pin(dispatch(cli.command, &cli.global, &printer));
+    let result = tokio::select! {
+        result = command => result,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted; what was not committed is not in the lake")),
+    };
+    match result {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::FailOnMet) => ExitCode::from(1),
+        Err(error) if printer::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+/// Logs go to stderr: warnings, more with `-v`, less with `-q`. `FLOWSCOUT_LOG` takes a filter of its own.
+fn start_logging((verbose, quiet): (u8, u8)) {
+    let level = match (verbose, quiet) {
+        (0, 0) => "warn,deltalake_core=error",
+        (0, _) => "error",
+        (1, _) => "warn,flowscout=info",
+        _ => "info,flowscout=debug",
+    };
+    // Keys and signatures stand in the SDK's own traces: they stay out, whatever is asked for.
+    let filter = tracing_subscriber::EnvFilter::try_from_env("FLOWSCOUT_LOG")
+        .unwrap_or_else(|_| level.into());
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time();
+    // A second start in one process (tests) keeps the first.
+    subscriber.try_init().ok();
+}
+
+/// Says what kept a command from running at all, and that it failed.
+pub fn fail(error: &anyhow::Error) -> ExitCode {
+    printer::print_error(error);
+    ExitCode::from(2)
+}
+
+async fn dispatch(
+    command: Command,
+    global: &GlobalArgs,
+    printer: &Printer,
+) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Analyze(args) => analyze::run(args, global, printer).await,
+        Command::Ingest(args) => ingest::run(args, printer).await,
+        Command::Topology(command) => topology::run(command, global, printer).await,
+        Command::Detect(args) => detect::run(args, global, printer).await,
+        Command::Sql(args) => sql::run(args, global, printer).await,
+        Command::Queries(command) => queries::run(command, printer),
+        Command::Lake(command) => lake::run(command, global, printer).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "flowscout", &mut script);
+            printer.data(&script)?;
+            Ok(Outcome::Done)
+        }
+    }
+}

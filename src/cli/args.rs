@@ -1,0 +1,155 @@
+//! Arguments that several commands share.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, ValueEnum};
+use ipnet::IpNet;
+
+use crate::decode::Header;
+use crate::detect::Severity;
+use crate::report::Format;
+use crate::source::S3Settings;
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(super) struct GlobalArgs {
+    /// How to print data [default: table on a terminal, ndjson otherwise]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        env = "FLOWSCOUT_FORMAT",
+        help_heading = "Output"
+    )]
+    pub(super) format: Option<FormatArg>,
+    /// Say more (twice: debug)
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Output")]
+    pub(super) verbose: u8,
+    /// Say less: no summary (twice: errors only)
+    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "verbose", help_heading = "Output")]
+    pub(super) quiet: u8,
+    /// No progress bar on a terminal
+    #[arg(
+        long,
+        global = true,
+        env = "FLOWSCOUT_NO_PROGRESS",
+        help_heading = "Output"
+    )]
+    pub(super) no_progress: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum FormatArg {
+    Table,
+    Json,
+    Ndjson,
+    Csv,
+    Parquet,
+}
+
+impl From<FormatArg> for Format {
+    fn from(format: FormatArg) -> Self {
+        match format {
+            FormatArg::Table => Self::Table,
+            FormatArg::Json => Self::Json,
+            FormatArg::Ndjson => Self::Ndjson,
+            FormatArg::Csv => Self::Csv,
+            FormatArg::Parquet => Self::Parquet,
+        }
+    }
+}
+
+/// How sources are read.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sources")]
+pub(super) struct SourceArgs {
+    /// Fields of logs that have no header, as in the flow log's LogFormat [default: the v2 default format]
+    #[arg(long, value_name = "FIELDS", value_parser = log_format)]
+    pub(super) log_format: Option<Header>,
+    /// Only objects of this account (repeatable)
+    #[arg(long, value_name = "ID")]
+    pub(super) account: Vec<String>,
+    /// Only objects of this region (repeatable)
+    #[arg(long, value_name = "REGION")]
+    pub(super) region: Vec<String>,
+    /// Pay for requests to a requester-pays bucket
+    #[arg(long)]
+    pub(super) requester_pays: bool,
+}
+
+impl SourceArgs {
+    pub(super) fn s3_settings(&self) -> S3Settings {
+        S3Settings {
+            requester_pays: self.requester_pays,
+            ..S3Settings::default()
+        }
+    }
+}
+
+fn log_format(text: &str) -> Result<Header, String> {
+    Header::from_log_format(text).map_err(|error| error.to_string())
+}
+
+/// What is known of the network beside its flows.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Network")]
+pub(super) struct NetworkArgs {
+    /// Topology: a folder or file of what `aws ec2 describe-*` prints (repeatable)
+    #[arg(long, value_name = "DIR|FILE")]
+    pub(super) topology: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) addresses: AddressArgs,
+}
+
+/// What is known of addresses.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Network")]
+pub(super) struct AddressArgs {
+    /// A newer ip-ranges.json than the built-in copy
+    #[arg(long, value_name = "FILE", env = "FLOWSCOUT_IP_RANGES")]
+    pub(super) ip_ranges: Option<PathBuf>,
+    /// A block that is ours on premises (repeatable)
+    #[arg(long, value_name = "CIDR")]
+    pub(super) on_premises: Vec<IpNet>,
+}
+
+/// What a detection run is told.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Detections")]
+pub(super) struct DetectionArgs {
+    /// What the network's owner expects (policy.toml)
+    #[arg(long, value_name = "FILE", env = "FLOWSCOUT_POLICY")]
+    pub(super) policy: Option<PathBuf>,
+    /// A folder of detections of your own
+    #[arg(long, value_name = "DIR")]
+    pub(super) queries: Option<PathBuf>,
+    /// A parameter of a detection (repeatable)
+    #[arg(long, value_name = "K=V", value_parser = key_value)]
+    pub(super) param: Vec<(String, String)>,
+    /// Show what the policy expects too
+    #[arg(long)]
+    pub(super) all: bool,
+    /// Exit with 1 if an unexpected finding is at least this severe: info, low, medium, high, critical
+    #[arg(long, value_name = "SEVERITY")]
+    pub(super) fail_on: Option<Severity>,
+}
+
+pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected `name=value`".to_owned()),
+    }
+}
+
+/// The lake.
+#[derive(Debug, Args)]
+pub(super) struct LakeArgs {
+    /// The lake: a folder or s3://bucket/prefix
+    #[arg(
+        long,
+        value_name = "URI",
+        default_value = "./flowscout-lake",
+        env = "FLOWSCOUT_LAKE"
+    )]
+    pub(super) lake: String,
+}

@@ -1,0 +1,115 @@
+//! What an answer rests on: gaps in the logs, and what they keep a detection from telling.
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::Int64Type;
+use chrono::TimeDelta;
+
+use super::detect::Chosen;
+use super::printer::Printer;
+use crate::detect::Window;
+use crate::report::human_count;
+use crate::session::{Session, timestamp_scalar};
+
+/// Says what the reader of an answer must know, a line each; nothing where nothing is amiss.
+pub(super) async fn print(
+    session: &Session,
+    chosen: &Chosen,
+    window: Window,
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    let within = "start < $to AND \"end\" >= $from";
+    let values = || {
+        vec![
+            ("from".to_owned(), timestamp_scalar(window.from)),
+            ("to".to_owned(), timestamp_scalar(window.to)),
+        ]
+    };
+    let sql = format!(
+        "SELECT COUNT(*) FILTER (WHERE action = 'ACCEPT'), COUNT(*) FILTER (WHERE action = 'REJECT'), \
+         COUNT(*) FILTER (WHERE protocol = 6 AND tcp_flags IS NULL) FROM flows WHERE {within}"
+    );
+    let [accepted, rejected, without_flags] = counts(session, &sql, values()).await?;
+    if accepted == 0 && rejected > 0 {
+        printer.warn("the logs hold no ACCEPT record: egress and traffic between subnets can't be told from rejected flows alone");
+    }
+    if rejected == 0 && accepted > 0 {
+        printer
+            .warn("the logs hold no REJECT record: spikes can't be told from accepted flows alone");
+    }
+    if without_flags > 0 {
+        printer.say(&format!(
+            "note: {} TCP records have no tcp-flags: who opened a connection is inferred from ports and from who was heard first",
+            human_count(without_flags)
+        ));
+    }
+    let sql = format!(
+        "SELECT COUNT(*), COUNT(DISTINCT interface_id), 0 FROM coverage WHERE log_status = 'SKIPDATA' AND {within}"
+    );
+    let [skipped, interfaces, _] = counts(session, &sql, values()).await?;
+    if skipped > 0 {
+        printer.warn(&format!(
+            "{} SKIPDATA records of {} interfaces: AWS dropped flows there, so what was not seen may still have been",
+            human_count(skipped),
+            human_count(interfaces)
+        ));
+    }
+    let sql =
+        "SELECT COUNT(*) FILTER (WHERE outcome = 'set_aside'), SUM(bad_lines), 0 FROM objects";
+    let [set_aside, bad_lines, _] = counts(session, sql, Vec::new()).await?;
+    if set_aside > 0 || bad_lines > 0 {
+        printer.warn(&format!(
+            "{} objects are set aside and {} lines are bad: the tables `objects` and `bad_lines` say why",
+            human_count(set_aside),
+            human_count(bad_lines)
+        ));
+    }
+    let Some((first, last)) = session.span().await? else {
+        return Ok(());
+    };
+    if let Some(days) = chosen
+        .integer("egress_unexpected", "baseline_days")
+        .filter(|_| chosen.runs("egress_unexpected"))
+        && let Some(wanted) = window.from.checked_sub_signed(TimeDelta::days(days))
+        && first > wanted
+    {
+        let have = window.from - first;
+        printer.say(&if have <= TimeDelta::zero() {
+            "note: no logs lie before the window, so egress_unexpected has no baseline: every destination is new".to_owned()
+        } else {
+            format!("note: the baseline of egress_unexpected is {} h, as far back as the logs go", have.num_hours())
+        });
+    }
+    if let (Some(bucket), Some(points)) = (
+        chosen.integer("reject_spike", "bucket_secs"),
+        chosen.integer("reject_spike", "min_points"),
+    ) && chosen.runs("reject_spike")
+        && (last.min(window.to) - first).num_seconds() < bucket.saturating_mul(points + 1)
+    {
+        printer.warn(&format!(
+            "reject_spike needs {points} other buckets of {bucket} s for a baseline and the logs are shorter: it can't tell a spike; \
+             try `--param bucket_secs=300`"
+        ));
+    }
+    Ok(())
+}
+
+/// Three counts of one row.
+async fn counts(
+    session: &Session,
+    sql: &str,
+    values: Vec<(String, datafusion::common::ScalarValue)>,
+) -> anyhow::Result<[u64; 3]> {
+    let batches = session.query(sql, values).await?;
+    let mut counts = [0; 3];
+    if let Some(batch) = batches.iter().find(|batch| batch.num_rows() > 0) {
+        for (slot, column) in counts.iter_mut().zip(batch.columns()) {
+            let numbers = column.as_primitive::<Int64Type>();
+            *slot = if numbers.is_valid(0) {
+                u64::try_from(numbers.value(0)).unwrap_or(0)
+            } else {
+                0
+            };
+        }
+    }
+    Ok(counts)
+}

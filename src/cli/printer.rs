@@ -1,0 +1,158 @@
+//! The only place that writes to stdout and stderr.
+
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::sync::Mutex;
+
+use super::args::GlobalArgs;
+use crate::detect::DetectError;
+use crate::lake::LakeError;
+use crate::report::{Format, ReportError};
+use crate::session::SessionError;
+use crate::source::SourceError;
+
+/// Where output goes, and how much of it.
+#[derive(Debug)]
+pub(super) struct Printer {
+    format: Format,
+    quiet: u8,
+    verbose: u8,
+    progress: bool,
+    stderr: Mutex<()>,
+}
+
+impl Printer {
+    pub(super) fn new(global: &GlobalArgs) -> Self {
+        let default = if io::stdout().is_terminal() {
+            Format::Table
+        } else {
+            Format::Ndjson
+        };
+        let progress = io::stderr().is_terminal()
+            && !global.no_progress
+            && global.verbose == 0
+            && global.quiet == 0;
+        Self {
+            format: global.format.map_or(default, Format::from),
+            quiet: global.quiet,
+            verbose: global.verbose,
+            progress,
+            stderr: Mutex::new(()),
+        }
+    }
+
+    pub(super) fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Whether a bar may be drawn.
+    pub(super) fn progress(&self) -> bool {
+        self.progress
+    }
+
+    pub(super) fn verbosity(&self) -> (u8, u8) {
+        (self.verbose, self.quiet)
+    }
+
+    /// Standard output, for data.
+    pub(super) fn out(&self) -> impl Write + Send {
+        BufWriter::with_capacity(64 << 10, io::stdout())
+    }
+
+    pub(super) fn data(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut out = self.out();
+        out.write_all(bytes)?;
+        out.flush()
+    }
+
+    /// A line of a summary, for a reader; silent with `-q`.
+    pub(super) fn say(&self, line: &str) {
+        if self.quiet == 0 {
+            self.line(line);
+        }
+    }
+
+    /// What a reader must know about the answer; silent with `-qq`.
+    pub(super) fn warn(&self, line: &str) {
+        if self.quiet < 2 {
+            self.line(&format!("warning: {line}"));
+        }
+    }
+
+    fn line(&self, text: &str) {
+        // A poisoned lock only means that another line was cut short.
+        let _guard = self.stderr.lock();
+        // Nobody is left to tell if stderr is closed.
+        writeln!(io::stderr(), "{text}").ok();
+    }
+}
+
+/// Prints an error with its causes and, on a line of its own, what to try.
+pub(super) fn print_error(error: &anyhow::Error) {
+    let mut last = plain(error.as_ref());
+    let mut text = format!("error: {last}");
+    for cause in error.chain().skip(1) {
+        let cause = plain(cause);
+        // A wrapper that only repeats its cause says nothing new.
+        if !last.contains(&cause) {
+            text.push_str(&format!("\n  caused by: {cause}"));
+            last = cause;
+        }
+    }
+    if let Some(hint) = error.chain().find_map(hint) {
+        text.push_str(&format!("\nhint: {hint}"));
+    }
+    // Nobody is left to tell if stderr is closed.
+    writeln!(io::stderr(), "{text}").ok();
+}
+
+/// An error's own words; a query engine's are cut to what concerns the statement.
+fn plain(error: &(dyn std::error::Error + 'static)) -> String {
+    match error.downcast_ref::<datafusion::error::DataFusionError>() {
+        Some(error) => error
+            .strip_backtrace()
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
+        None => error.to_string(),
+    }
+}
+
+fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    if let Some(error) = error.downcast_ref::<SourceError>() {
+        return error.hint();
+    }
+    if let Some(error) = error.downcast_ref::<LakeError>() {
+        return error.hint();
+    }
+    match error.downcast_ref::<SessionError>() {
+        Some(SessionError::Plan(_)) => {
+            return Some("`flowscout sql \"SHOW TABLES\"` lists the tables, `SHOW COLUMNS FROM traffic` a table's columns".to_owned());
+        }
+        Some(SessionError::MissingParameter { name }) => {
+            return Some(format!("give it with `--param {name}=…`"));
+        }
+        _ => {}
+    }
+    match error.downcast_ref::<DetectError>() {
+        Some(DetectError::UnknownDetection { .. }) => {
+            Some("`flowscout queries list` shows them".to_owned())
+        }
+        Some(DetectError::UnknownParameter { .. }) => {
+            Some("`flowscout queries show ID` shows a detection's parameters".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Whether an error only says that the reader of our output went away.
+pub(super) fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<ReportError>()
+            .is_some_and(ReportError::is_closed_pipe)
+            || cause
+                .downcast_ref::<io::Error>()
+                .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
+}
