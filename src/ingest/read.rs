@@ -16,7 +16,10 @@ use crate::source::{Object, Source, SourceError, gzip};
 /// How reading one object ended.
 pub(super) enum Ending {
     /// At its end.
-    Whole { rows: ObjectRows, decoded: Decoded },
+    Whole {
+        rows: Box<ObjectRows>,
+        decoded: Box<Decoded>,
+    },
     /// It is no flow log.
     NotAFlowLog { reason: String },
     /// What was fetched cannot be read: no use to try again.
@@ -101,7 +104,12 @@ fn decode(
         (Some(error), _, _) => Ending::LakeFailed(error),
         _ if meter.is_stopped() => Ending::Stopped,
         (_, Some(reason), _) => Ending::NotFetched { reason },
-        (_, _, Ok(decoded)) => return Ending::Whole { rows, decoded },
+        (_, _, Ok(decoded)) => {
+            return Ending::Whole {
+                rows: Box::new(rows),
+                decoded: Box::new(decoded),
+            };
+        }
         (_, _, Err(error @ ObjectError::NotAFlowLog { .. })) => Ending::NotAFlowLog {
             reason: error.reason(),
         },

@@ -75,7 +75,8 @@ impl<'r> Run<'r> {
             summary: IngestSummary::default(),
             reading: JoinSet::new(),
             at_a_time,
-            kept_bytes: ingest.limits.kept_bytes / at_a_time,
+            // As many again may wait for a commit.
+            kept_bytes: ingest.limits.kept_bytes / (2 * at_a_time),
             waiting: VecDeque::new(),
             append: None,
             batch: Batch::default(),
@@ -180,10 +181,21 @@ impl<'r> Run<'r> {
     /// Starts to read an object, unless it has been looked at.
     fn consider(&mut self, job: Job) {
         match self.ingest.lake.standing(&job.key, &job.object.etag) {
-            Standing::New if self.underway.insert(job.key.clone()) => self.start(job),
+            standing if !self.is_wanted(standing) => self.count_known(job.key, standing),
+            _ if self.underway.insert(job.key.clone()) => self.start(job),
             // Two sources list it.
-            Standing::New => self.summary.listed -= 1,
-            standing => self.count_known(job.key, standing),
+            _ => self.summary.listed -= 1,
+        }
+    }
+
+    /// Whether to read an object. With a format given, what could not be read without it is tried again.
+    fn is_wanted(&self, standing: Standing) -> bool {
+        match standing {
+            Standing::New => true,
+            Standing::Known(Outcome::SetAside | Outcome::Skipped) => {
+                self.ingest.log_format.is_some()
+            }
+            Standing::Known(Outcome::Ingested) | Standing::Changed => false,
         }
     }
 
@@ -244,10 +256,11 @@ impl<'r> Run<'r> {
                     bad_lines: decoded.bad_lines,
                     ..record(Outcome::Ingested, None)
                 };
+                let decoded = *decoded;
                 let append = self.append().await?;
                 let tally = Tally::of(&decoded);
                 let against = append
-                    .write(record, rows, decoded.coverage, decoded.samples)
+                    .write(record, *rows, decoded.coverage, decoded.samples)
                     .await?;
                 if let Some(standing) = against {
                     self.overtaken(job, standing);

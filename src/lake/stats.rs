@@ -244,3 +244,101 @@ fn stat_value(value: &Value, kind: &DataType) -> Option<StatValue> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(bound: Option<Value>) -> String {
+        bound.unwrap().as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn short_text_is_a_bound_as_it_is() {
+        let longest = "2001:db8:1234:a100:8d6e:3477:df66"[..32].to_owned();
+        for side in [Side::Min, Side::Max] {
+            assert_eq!(text(bound(StatValue::Text(longest.clone()), side)), longest);
+        }
+    }
+
+    #[test]
+    fn cut_text_is_still_a_bound() {
+        let cases = [
+            "arn:aws:ecs:eu-west-1:123456789012:task/x".to_owned(),
+            "é".repeat(40),
+            "\u{d7ff}".repeat(33),
+            format!("{}z", "a\u{10ffff}".repeat(16)),
+        ];
+        for long in cases {
+            let (min, max) = (
+                text(bound(StatValue::Text(long.clone()), Side::Min)),
+                text(bound(StatValue::Text(long.clone()), Side::Max)),
+            );
+            assert!(min < long && long < max, "{min} < {long} < {max}");
+            assert!(min.chars().count() <= MAX_TEXT_CHARS && max.chars().count() <= MAX_TEXT_CHARS);
+        }
+        assert_eq!(
+            bound(StatValue::Text("\u{10ffff}".repeat(33)), Side::Max),
+            None,
+            "nothing is above it"
+        );
+    }
+
+    #[test]
+    fn times_are_bounds_to_the_millisecond() {
+        let at = |micros, side| text(bound(StatValue::Micros(micros), side));
+        assert_eq!(
+            at(1_700_000_000_123_456, Side::Min),
+            "2023-11-14T22:13:20.123Z"
+        );
+        assert_eq!(
+            at(1_700_000_000_123_456, Side::Max),
+            "2023-11-14T22:13:20.124Z"
+        );
+        assert_eq!(
+            at(1_700_000_000_000_000, Side::Max),
+            "2023-11-14T22:13:20.000Z"
+        );
+        assert_eq!(at(-1, Side::Min), "1969-12-31T23:59:59.999Z");
+        assert_eq!(at(-1, Side::Max), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn reads_what_others_write() {
+        let json = r#"{"numRecords":3,"minValues":{"bytes":1,"start":"2023-11-14T22:13:20Z","srcaddr":"10.0.0.1","nowhere":1},
+            "maxValues":{"bytes":9,"start":"2023-11-15T00:13:20.5+02:00","srcaddr":"arn:aws:ecs:eu-west-1:1234567890"},
+            "nullCount":{"bytes":0,"vpc_id":3},"tightBounds":true}"#;
+        let (rows, columns) = from_json(json, &crate::batch::flows_schema());
+        assert_eq!(rows, Some(3));
+        let stats = |min, max, nulls, exact| ColumnStats {
+            min,
+            max,
+            nulls,
+            exact,
+        };
+        assert_eq!(
+            columns["bytes"],
+            stats(
+                Some(StatValue::Int(1)),
+                Some(StatValue::Int(9)),
+                Some(0),
+                true
+            )
+        );
+        let times = (
+            StatValue::Micros(1_700_000_000_000_000),
+            StatValue::Micros(1_700_000_000_500_000),
+        );
+        assert_eq!(
+            columns["start"],
+            stats(Some(times.0), Some(times.1), None, true)
+        );
+        assert!(
+            !columns["srcaddr"].exact,
+            "text of 32 characters may have been cut"
+        );
+        assert_eq!(columns["vpc_id"], stats(None, None, Some(3), true));
+        assert_eq!(columns.len(), 4);
+        assert_eq!(from_json("{", &crate::batch::flows_schema()).0, None);
+    }
+}

@@ -420,6 +420,63 @@ async fn a_source_that_fails_stops_the_run_and_leaves_nothing_half_written() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_read_before_a_source_failed_is_deleted() {
+    let server = S3Server::with_bucket("logs");
+    server.inject(Fault::refuse("ListObjectsV2", "AccessDenied", 403));
+    let folder = Folder::new();
+    for number in 0..8 {
+        folder.put(&format!("{number}.log.gz"), &log(3000));
+    }
+    let limits = Limits {
+        kept_bytes: 100_000,
+        batch_objects: 3,
+        ..Limits::default()
+    };
+    let ingest = Ingest::new(folder.lake().await).with_limits(limits);
+    let sources = vec![
+        folder.source().await,
+        source("s3://logs", &server.settings()).await,
+    ];
+    ingest.run(sources, &()).await.unwrap_err();
+    let lake = folder.lake().await;
+    let snapshot = lake.snapshot().await.unwrap();
+    assert_eq!(
+        folder.data_files(),
+        snapshot.files().len(),
+        "only what was committed is there"
+    );
+    let objects = texts(&snapshot.objects().await.unwrap(), "key");
+    assert_eq!(rows(&lake).await, 3000 * objects.len() as u64);
+    let summary = folder.ingest().await;
+    assert_eq!(summary.objects + summary.already_in, 8);
+    assert_eq!(rows(&lake).await, 24_000);
+}
+
+#[tokio::test]
+async fn with_a_format_given_what_could_not_be_read_is_tried_again() {
+    let folder = Folder::new();
+    folder.put("a.log", b"10.0.0.1 10.0.0.2 7 OK\n");
+    let summary = folder.ingest().await;
+    assert_eq!((summary.objects, summary.read()), (0, 1));
+    let header =
+        flowscout::decode::Header::from_log_format("srcaddr dstaddr bytes log-status").unwrap();
+    let ingest = Ingest::new(folder.lake().await).with_log_format(header);
+    let summary = ingest.run(vec![folder.source().await], &()).await.unwrap();
+    assert_eq!((summary.objects, summary.rows), (1, 1));
+    let summary = ingest.run(vec![folder.source().await], &()).await.unwrap();
+    assert_eq!((summary.objects, summary.already_in), (0, 1));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_lake_that_cannot_be_written_to_is_an_error_before_anything_is_read() {
+    let error = Lake::open_or_create(&LakeUri::parse("/proc/lake").unwrap())
+        .await
+        .unwrap_err();
+    insta::assert_snapshot!(error, @"cannot write to the lake at `/proc/lake`: cannot create `/proc/lake`: No such file or directory (os error 2)");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_object_that_cannot_be_fetched_is_left_for_the_next_run() {
     let server = S3Server::with_bucket("logs");
     server.put("logs", "a.log.gz", log(50));
@@ -517,7 +574,7 @@ async fn a_bucket_that_is_not_there_is_said_in_one_line() {
     let error = Lake::open_or_create_with(&uri, &server.settings())
         .await
         .unwrap_err();
-    insta::assert_snapshot!(error, @"");
+    insta::assert_snapshot!(error, @"cannot reach the lake at `s3://nowhere/lake`: NoSuchBucket: The specified bucket does not exist");
     assert!(error.hint().unwrap().contains("bucket's name"), "{error:?}");
     let settings = S3Settings {
         endpoint_url: Some("http://127.0.0.1:9".to_owned()),
@@ -525,7 +582,7 @@ async fn a_bucket_that_is_not_there_is_said_in_one_line() {
     };
     let started = std::time::Instant::now();
     let error = Lake::open_with(&uri, &settings).await.unwrap_err();
-    insta::assert_snapshot!(error, @"");
+    insta::assert_snapshot!(error, @"cannot reach the lake at `s3://nowhere/lake`: Connection refused (os error 111)");
     assert!(
         started.elapsed().as_secs() < 10,
         "a typing error shows soon"

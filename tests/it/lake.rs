@@ -589,13 +589,25 @@ async fn refuses_places_that_are_no_lakes_with_a_line_and_a_hint() {
     fs::write(folder.path().join("hidden/.DS_Store"), "").unwrap();
 
     let error = Lake::open(&uri("nothing")).await.unwrap_err();
-    insta::assert_snapshot!(shown(error), @"");
+    insta::assert_snapshot!(shown(error), @r"
+    no lake at `DIR/nothing`
+    run `flowscout ingest <SOURCE> --lake DIR/nothing` to create it
+    ");
     let error = Lake::open(&uri("logs")).await.unwrap_err();
-    insta::assert_snapshot!(shown(error), @"");
+    insta::assert_snapshot!(shown(error), @r"
+    no lake at `DIR/logs`
+    run `flowscout ingest <SOURCE> --lake DIR/logs` to create it
+    ");
     let error = Lake::open_or_create(&uri("logs")).await.unwrap_err();
-    insta::assert_snapshot!(shown(error), @"");
+    insta::assert_snapshot!(shown(error), @r"
+    cannot create a lake at `DIR/logs`: it holds `a.log` and is no lake
+    name an empty or a new folder
+    ");
     let error = Lake::open_or_create(&uri("logs/a.log")).await.unwrap_err();
-    insta::assert_snapshot!(shown(error), @"");
+    insta::assert_snapshot!(shown(error), @r"
+    cannot keep a lake at `DIR/logs/a.log`: it is not a folder
+    name an empty or a new folder
+    ");
     assert!(!folder.path().join("nothing").exists());
     Lake::open_or_create(&uri("hidden")).await.unwrap();
 }
