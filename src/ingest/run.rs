@@ -162,6 +162,10 @@ impl<'r> Run<'r> {
                 return;
             }
         };
+        if self.ingest.lake.holds(&object.key) {
+            self.summary.skip("a part of the lake itself".to_owned());
+            return;
+        }
         self.summary.listed += 1;
         // Only what comes through a pipe has no time, and only that has the same name for other contents each time.
         let once = object.modified.is_none();

@@ -72,7 +72,6 @@ mod topology;
 mod uri;
 mod writer;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -82,7 +81,7 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use place::{Contents, Missing, Place};
-use progress::Progress;
+use progress::{Attempts, Progress};
 use side::Side;
 
 use crate::source::S3Settings;
@@ -224,7 +223,8 @@ impl Lake {
         {
             return Ok(snapshot.clone());
         }
-        let (attempts, _) = self.attempts(&table).await?;
+        let known = last.as_ref().map(LakeSnapshot::attempts);
+        let (attempts, _) = self.attempts(&table, known).await?;
         let snapshot = LakeSnapshot::read(&self.inner.place, table, attempts).await?;
         *last = Some(snapshot.clone());
         Ok(snapshot)
@@ -249,6 +249,11 @@ impl Lake {
         self.inner.progress().standing(key, etag)
     }
 
+    /// Whether an object of a source is a part of this very lake, which may lie among the logs.
+    pub fn holds(&self, key: &str) -> bool {
+        self.inner.place.holds(key)
+    }
+
     /// The table at its latest version.
     async fn table(&self) -> Result<DeltaTable, LakeError> {
         let mut table = self.inner.table.lock().await;
@@ -263,11 +268,13 @@ impl Lake {
     async fn attempts(
         &self,
         table: &DeltaTable,
-    ) -> Result<(BTreeMap<i64, String>, Vec<String>), LakeError> {
-        let (mut attempts, through) = {
-            let progress = self.inner.progress();
-            (progress.attempts.clone(), progress.through)
-        };
+        known: Option<&Attempts>,
+    ) -> Result<(Attempts, Vec<String>), LakeError> {
+        let mut attempts = self.inner.progress().attempts.clone();
+        if let Some(known) = known.filter(|known| known.len() > attempts.len()) {
+            attempts.clone_from(known);
+        }
+        let through = attempts.last_key_value().map_or(0, |(batch, _)| *batch);
         let (later, unpublished) = progress::attempts(&self.inner.place, table, through).await?;
         attempts.extend(later);
         Ok((attempts, unpublished))
@@ -276,7 +283,7 @@ impl Lake {
     /// Learns of the batches that others have committed, and publishes what they left unpublished.
     async fn catch_up(&self) -> Result<(), LakeError> {
         let table = self.table().await?;
-        let (attempts, unpublished) = self.attempts(&table).await?;
+        let (attempts, unpublished) = self.attempts(&table, None).await?;
         for attempt in &unpublished {
             tracing::info!(
                 attempt,
@@ -288,8 +295,13 @@ impl Lake {
         let later = attempts
             .range(through + 1..)
             .map(|(_, attempt)| attempt.clone());
-        let objects =
-            side::read_all(&self.inner.place, later.collect(), Side::Objects, None).await?;
+        let objects = side::read_all(
+            &self.inner.place,
+            later.collect(),
+            Side::Objects,
+            Some(progress::COLUMNS),
+        )
+        .await?;
         let mut progress = self
             .inner
             .progress

@@ -1,6 +1,6 @@
 //! The store that a lake lies in, and the lake's paths inside it.
 
-use std::path::Path as FilePath;
+use std::path::{MAIN_SEPARATOR, Path as FilePath};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -27,6 +27,8 @@ pub(super) struct Place {
     /// The lake's folder, or the whole bucket.
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) root: Path,
+    /// What the keys of objects in it begin with, as a source lists them.
+    keys: String,
     /// The lake's URL, as Delta knows it.
     pub(super) url: Url,
     /// The store's URL.
@@ -119,6 +121,7 @@ impl Place {
                 uri: shown,
                 store: Arc::new(store),
                 root: Path::default(),
+                keys: name.trim_end_matches('/').to_owned(),
                 url: store_url.clone(),
                 store_url,
             },
@@ -155,6 +158,9 @@ impl Place {
         let store = Arc::new(surroundings.store(Patience::Long).map_err(refuse)?);
         Ok((
             Self {
+                keys: format!("s3://{bucket}/{prefix}")
+                    .trim_end_matches('/')
+                    .to_owned(),
                 uri: uri.clone(),
                 store,
                 root,
@@ -170,6 +176,18 @@ impl Place {
         relative
             .split('/')
             .fold(self.root.clone(), |path, part| path.join(part))
+    }
+
+    /// Whether a source's key names something that lies in the lake and belongs to it.
+    pub(super) fn holds(&self, key: &str) -> bool {
+        let inside = key
+            .strip_prefix(&self.keys)
+            .and_then(|rest| rest.strip_prefix(['/', MAIN_SEPARATOR]));
+        inside.is_some_and(|inside| {
+            ["_delta_log", SIDE, "date="]
+                .iter()
+                .any(|ours| inside.starts_with(ours))
+        })
     }
 
     pub(super) async fn read(&self, relative: &str) -> Result<Option<Bytes>, LakeError> {

@@ -58,6 +58,12 @@ pub enum Standing {
     Changed,
 }
 
+/// The winning attempt of each batch.
+pub(super) type Attempts = BTreeMap<i64, String>;
+
+/// The columns of `objects` that are needed to know what is in.
+pub(super) const COLUMNS: &[&str] = &["key", "etag", "outcome"];
+
 /// Keys are kept as hashes: a million objects take 40 MB.
 type Key = u128;
 
@@ -74,7 +80,7 @@ pub(super) struct Progress {
     pub(super) through: i64,
     known: HashMap<Key, Known>,
     /// The winning attempt of each batch.
-    pub(super) attempts: BTreeMap<i64, String>,
+    pub(super) attempts: Attempts,
 }
 
 impl Progress {
@@ -156,11 +162,11 @@ pub(super) async fn attempts(
     place: &Place,
     table: &DeltaTable,
     after: i64,
-) -> Result<(BTreeMap<i64, String>, Vec<String>), LakeError> {
+) -> Result<(Attempts, Vec<String>), LakeError> {
     let last = table::last_batch(table)
         .await
         .map_err(table::failed(place, "read"))?;
-    let mut won = BTreeMap::new();
+    let mut won = Attempts::new();
     let mut unpublished = Vec::new();
     if last <= after {
         return Ok((won, unpublished));

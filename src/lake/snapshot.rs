@@ -1,6 +1,6 @@
 //! One version of a lake, pinned: its data files with their statistics, and the side tables that belong to it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
@@ -11,7 +11,7 @@ use deltalake_core::kernel::LogicalFileView;
 use object_store::path::Path;
 
 use super::place::Place;
-use super::progress::Outcome;
+use super::progress::{Attempts, Outcome};
 use super::side::{self, Side};
 use super::stats::{self, ColumnStats};
 use super::{LakeError, table};
@@ -47,14 +47,14 @@ struct Inner {
     committed_at: Option<DateTime<Utc>>,
     files: Vec<DataFile>,
     /// The attempts that are in, by batch.
-    attempts: BTreeMap<i64, String>,
+    attempts: Attempts,
 }
 
 impl LakeSnapshot {
     pub(super) async fn read(
         place: &Place,
         table: DeltaTable,
-        attempts: BTreeMap<i64, String>,
+        attempts: Attempts,
     ) -> Result<Self, LakeError> {
         let version = i64::try_from(table.version().unwrap_or_default()).unwrap_or(i64::MAX);
         let reading = place.clone();
@@ -130,6 +130,10 @@ impl LakeSnapshot {
     /// A file cannot be read.
     pub async fn bad_lines(&self) -> Result<Vec<RecordBatch>, LakeError> {
         self.side(Side::BadLines, None).await
+    }
+
+    pub(super) fn attempts(&self) -> &Attempts {
+        &self.inner.attempts
     }
 
     async fn side(

@@ -11,7 +11,7 @@ use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::Date32Type;
 use bytes::Bytes;
-use chrono::NaiveDate;
+use chrono::{Datelike, NaiveDate};
 use object_store::buffered::BufWriter;
 use parquet::errors::ParquetError;
 use tokio::io::AsyncWriteExt;
@@ -286,8 +286,9 @@ impl Upload {
     }
 }
 
+/// A date that Delta can write: one of another year would make the whole table unreadable.
 fn date(day: Day) -> Option<NaiveDate> {
-    NaiveDate::from_epoch_days(day?)
+    NaiveDate::from_epoch_days(day?).filter(|date| (1..=9999).contains(&date.year()))
 }
 
 /// How much memory rows hold on to. Columns without a value do not count: batches share them.

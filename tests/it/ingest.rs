@@ -380,6 +380,25 @@ async fn what_another_writer_ingested_while_it_was_read_is_not_taken_again() {
 }
 
 #[tokio::test]
+async fn a_lake_among_its_logs_does_not_ingest_itself() {
+    let folder = Folder::new();
+    folder.put("a.log.gz", &log(10));
+    folder.ingest().await;
+    let everything =
+        || async { vec![source(folder.0.path().to_str().unwrap(), &S3Settings::default()).await] };
+    let summary = Ingest::new(folder.lake().await)
+        .run(everything().await, &())
+        .await
+        .unwrap();
+    assert_eq!(
+        (summary.listed, summary.objects, summary.already_in),
+        (1, 0, 1),
+        "{summary:?}"
+    );
+    assert_eq!(rows(&folder.lake().await).await, 10);
+}
+
+#[tokio::test]
 async fn an_empty_folder_is_no_error_and_no_commit() {
     let folder = Folder::new();
     let summary = folder.ingest().await;

@@ -433,6 +433,24 @@ async fn of_two_batches_with_the_same_object_one_gets_in() {
     assert_eq!(rows(&other).await, 10);
 }
 
+#[tokio::test]
+async fn a_commit_of_somebody_else_in_between_is_no_obstacle() {
+    let folder = Folder::new();
+    let lake = folder.lake().await;
+    let mut append = lake.append().await.unwrap();
+    write(&lake, &mut append, "a.log", &log(10, 2), 64 << 20).await;
+    // Maintenance, by whatever program.
+    let commit = folder.path().join("_delta_log/00000000000000000001.json");
+    fs::write(
+        commit,
+        r#"{"commitInfo":{"timestamp":1700000000000,"operation":"OPTIMIZE"}}"#,
+    )
+    .unwrap();
+    let committed = done(append.commit().await);
+    assert_eq!((committed.batch, committed.version), (1, 2));
+    assert_eq!(rows(&lake).await, 10);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_writers_at_once_lose_and_double_nothing() {
     let folder = Folder::new();
