@@ -72,11 +72,19 @@ impl RowGroup {
         // A factory wants a writer to take schema and properties from; this one is never written to.
         let factory =
             ArrowRowGroupWriterFactory::new(&OpenFile::new()?.writer, Arc::clone(&schema));
-        // Column by column: what a column needs while it is encoded is released before the next.
-        let mut chunks = Vec::with_capacity(schema.fields().len());
-        for (index, mut writer) in factory.create_column_writers(0)?.into_iter().enumerate() {
-            for batch in &batches {
-                for leaf in compute_leaves(schema.field(index), batch.column(index))? {
+        // Column by column, each released when it is encoded: at no time is everything there twice.
+        let mut columns = vec![Vec::with_capacity(batches.len()); schema.fields().len()];
+        for batch in batches {
+            let (_, arrays, _) = batch.into_parts();
+            for (column, array) in columns.iter_mut().zip(arrays) {
+                column.push(array);
+            }
+        }
+        let mut chunks = Vec::with_capacity(columns.len());
+        let writers = factory.create_column_writers(0)?;
+        for ((mut writer, arrays), field) in writers.into_iter().zip(columns).zip(schema.fields()) {
+            for array in arrays {
+                for leaf in compute_leaves(field, &array)? {
                     writer.write(&leaf)?;
                 }
             }

@@ -27,7 +27,7 @@ use crate::batch::flows_schema;
 const ROW_GROUP_BYTES: usize = 64 << 20;
 
 /// What may wait for all dates together before the largest is encoded.
-const WAITING_BYTES: usize = 96 << 20;
+const WAITING_BYTES: usize = 64 << 20;
 
 /// A file is closed when it has grown to this.
 const FILE_BYTES: usize = 128 << 20;
