@@ -192,6 +192,31 @@ impl Network {
         }
     }
 
+    /// The VPC joined to another by an active peering or a transit gateway that has an address, whether or not a route leads
+    /// there: packets arrive from where nothing leads back. `None` if several do.
+    pub fn neighbour<'n>(&'n self, vpc: &Vpc, addr: IpAddr) -> Option<&'n Vpc> {
+        let peerings = vpc.peerings.iter().map(|&peering| &self.peerings[peering]);
+        let peers = peerings
+            .filter(|peering| peering.is_active)
+            .filter_map(|peering| peering.far_side(&vpc.id).vpc);
+        let on_same = |vpcs: &&Vec<usize>| vpcs.iter().any(|&near| self.vpcs[near].id == vpc.id);
+        let attached = self.transit.values().filter(on_same).flatten().copied();
+        let mut found: Option<&Vpc> = None;
+        for far in peers.chain(attached).map(|far| &self.vpcs[far]) {
+            if far.id == vpc.id
+                || !far.contains(addr)
+                || found.is_some_and(|found| found.id == far.id)
+            {
+                continue;
+            }
+            if found.is_some() {
+                return None;
+            }
+            found = Some(far);
+        }
+        found
+    }
+
     /// Where the routes lead, if that is not simply the internet.
     fn over_routes<'n>(
         &'n self,

@@ -383,17 +383,18 @@ impl<'n> Resolver<'n> {
             end.nat_id = end.nat_id.or(by.nat_id);
             end.service = None;
         }
-        // Without the topology of its VPC, a private address is taken to be in the VPC of the record that names it.
-        let of_record = || {
-            if end.scope == Scope::Unrouted && by.vantage.vpc.is_none() {
-                by.vpc_id
-            } else {
-                None
+        // The same two ends at both places that record them: where no route leads back to a neighbour, it is one all the same, and
+        // without the topology of its VPC a private address is taken to be in the VPC of the record that names it.
+        let beside = match (end.vpc_id, end.scope, by.vantage.vpc) {
+            (None, Scope::Unrouted | Scope::Transit | Scope::Peer, Some(vpc)) => {
+                by.network.neighbour(vpc, address).map(|vpc| &*vpc.id)
             }
+            (None, Scope::Unrouted, None) => by.vpc_id,
+            _ => None,
         };
         end.network = end
             .vpc_id
-            .or_else(of_record)
+            .or(beside)
             .map_or(0, |id| self.network_number(id));
         self.push_end(key, end)
     }
