@@ -77,15 +77,18 @@ history AS (
     LEFT JOIN counts ON counts.key = high.key AND counts.bucket = buckets.bucket
 ),
 medians AS (
-    SELECT key, bucket, MEDIAN(other) AS middle, COUNT(*) AS points
+    SELECT
+        key,
+        bucket,
+        attempts,
+        other,
+        MEDIAN(other) OVER (PARTITION BY key, bucket) AS middle
     FROM history
-    GROUP BY key, bucket
 ),
 baselines AS (
-    SELECT history.key, history.bucket, history.attempts, medians.middle, medians.points, MEDIAN(ABS(history.other - medians.middle)) AS deviation
-    FROM history
-    JOIN medians ON medians.key = history.key AND medians.bucket = history.bucket
-    GROUP BY history.key, history.bucket, history.attempts, medians.middle, medians.points
+    SELECT key, bucket, attempts, middle, COUNT(*) AS points, MEDIAN(ABS(other - middle)) AS deviation
+    FROM medians
+    GROUP BY key, bucket, attempts, middle
 ),
 spikes AS (
     SELECT
@@ -118,27 +121,8 @@ spiking AS (
     FROM windows
     JOIN attempts ON attempts.key = windows.key AND attempts.bucket BETWEEN windows.first_bucket AND windows.last_bucket
 ),
-sources AS (
-    SELECT
-        key,
-        run,
-        array_slice(
-            array_agg(named_struct('cidr', cidr, 'attempts', attempts, 'addresses', addresses) ORDER BY attempts DESC, cidr), 1, 10
-        ) AS sources,
-        FIRST_VALUE(cidr ORDER BY attempts DESC, cidr) AS top_source
-    FROM (
-        SELECT
-            key,
-            run,
-            CASE WHEN MIN(src_addr) = MAX(src_addr) THEN ip_prefix(MIN(src_addr), 32, 128) ELSE block END AS cidr,
-            COUNT(*) AS attempts,
-            COUNT(DISTINCT src_addr) AS addresses
-        FROM (SELECT key, run, src_addr, ip_prefix(src_addr, 24, 64) AS block FROM spiking) AS placed
-        GROUP BY key, run, block
-    ) AS blocks
-    GROUP BY key, run
-),
-summed AS (
+-- By block of sources first: an address is in one block only, so that addresses add up.
+blocks AS (
     SELECT
         key,
         run,
@@ -152,28 +136,72 @@ summed AS (
         service_port,
         protocol,
         expected_by,
+        CASE WHEN MIN(src_addr) = MAX(src_addr) THEN ip_prefix(MIN(src_addr), 32, 128) ELSE block END AS cidr,
         MIN(account_id) AS account_id,
         MIN(region) AS region,
         MIN(vpc_id) AS vpc_id,
-        CASE WHEN MIN(interface_id) = MAX(interface_id) THEN MIN(interface_id) END AS interface_id,
-        CASE WHEN MIN(src_addr) = MAX(src_addr) THEN MIN(src_addr) END AS src_addr,
-        CASE WHEN MIN(dst_addr) = MAX(dst_addr) THEN MIN(dst_addr) END AS dst_addr,
-        CASE WHEN MIN(dst_subnet_id) = MAX(dst_subnet_id) THEN MIN(dst_subnet_id) END AS dst_subnet_id,
+        MIN(interface_id) AS first_interface,
+        MAX(interface_id) AS last_interface,
+        MIN(src_addr) AS first_src,
+        MAX(src_addr) AS last_src,
+        MIN(dst_addr) AS first_dst,
+        MAX(dst_addr) AS last_dst,
+        MIN(dst_subnet_id) AS first_dst_subnet,
+        MAX(dst_subnet_id) AS last_dst_subnet,
         COUNT(*) AS flows,
-        COUNT(DISTINCT src_addr) AS source_addresses,
+        COUNT(DISTINCT src_addr) AS addresses,
         COUNT(*) FILTER (WHERE src_scope IN ('vpc', 'peer', 'transit')) AS from_ours,
+        COUNT(*) FILTER (WHERE refused_by LIKE 'nacl%') AS by_nacl,
+        COUNT(*) FILTER (WHERE refused_by = 'security_group') AS by_group,
+        COUNT(*) FILTER (WHERE refused_by = 'bpa') AS by_bpa,
+        COUNT(*) FILTER (WHERE refused_by = 'encryption_controls') AS by_encryption,
         SUM(packets) AS packets,
         SUM(bytes) AS bytes,
         MIN(start) AS first_seen,
-        MAX("end") AS last_seen,
+        MAX("end") AS last_seen
+    FROM (SELECT *, ip_prefix(src_addr, 24, 64) AS block FROM spiking) AS placed
+    GROUP BY
+        key, run, first_bucket, last_bucket, middle, deviation, points, direction, subnet_id, service_port, protocol, expected_by,
+        block
+),
+summed AS (
+    SELECT
+        first_bucket,
+        last_bucket,
+        middle,
+        deviation,
+        points,
+        direction,
+        subnet_id,
+        service_port,
+        protocol,
+        expected_by,
+        MIN(account_id) AS account_id,
+        MIN(region) AS region,
+        MIN(vpc_id) AS vpc_id,
+        CASE WHEN MIN(first_interface) = MAX(last_interface) THEN MIN(first_interface) END AS interface_id,
+        CASE WHEN MIN(first_src) = MAX(last_src) THEN MIN(first_src) END AS src_addr,
+        CASE WHEN MIN(first_dst) = MAX(last_dst) THEN MIN(first_dst) END AS dst_addr,
+        CASE WHEN MIN(first_dst_subnet) = MAX(last_dst_subnet) THEN MIN(first_dst_subnet) END AS dst_subnet_id,
+        SUM(flows) AS flows,
+        SUM(addresses) AS source_addresses,
+        SUM(from_ours) AS from_ours,
+        SUM(packets) AS packets,
+        SUM(bytes) AS bytes,
+        MIN(first_seen) AS first_seen,
+        MAX(last_seen) AS last_seen,
         CASE
-            WHEN COUNT(*) FILTER (WHERE refused_by LIKE 'nacl%') * 2 > COUNT(*) THEN 'nacl'
-            WHEN COUNT(*) FILTER (WHERE refused_by = 'security_group') * 2 > COUNT(*) THEN 'security_group'
-            WHEN COUNT(*) FILTER (WHERE refused_by = 'bpa') * 2 > COUNT(*) THEN 'bpa'
-            WHEN COUNT(*) FILTER (WHERE refused_by = 'encryption_controls') * 2 > COUNT(*) THEN 'encryption_controls'
+            WHEN SUM(by_nacl) * 2 > SUM(flows) THEN 'nacl'
+            WHEN SUM(by_group) * 2 > SUM(flows) THEN 'security_group'
+            WHEN SUM(by_bpa) * 2 > SUM(flows) THEN 'bpa'
+            WHEN SUM(by_encryption) * 2 > SUM(flows) THEN 'encryption_controls'
             ELSE 'undecidable'
-        END AS layer
-    FROM spiking
+        END AS layer,
+        FIRST_VALUE(cidr ORDER BY flows DESC, cidr) AS top_source,
+        array_slice(
+            array_agg(named_struct('cidr', cidr, 'attempts', flows, 'addresses', addresses) ORDER BY flows DESC, cidr), 1, 10
+        ) AS sources
+    FROM blocks
     GROUP BY key, run, first_bucket, last_bucket, middle, deviation, points, direction, subnet_id, service_port, protocol, expected_by
 )
 SELECT
@@ -218,7 +246,7 @@ SELECT
         'window_to', to_timestamp_seconds((last_bucket + 1) * $bucket_secs),
         'bucket_secs', $bucket_secs,
         'baseline', named_struct('median', middle, 'deviation', deviation, 'buckets', points),
-        'sources', sources.sources,
+        'sources', sources,
         'source_addresses', source_addresses,
         'layer', layer,
         'advice', CASE
@@ -236,5 +264,4 @@ SELECT
     ) AS evidence,
     expected_by
 FROM summed
-JOIN sources ON sources.key = summed.key AND sources.run = summed.run
 ORDER BY first_seen, subnet_id, direction, service_port, protocol

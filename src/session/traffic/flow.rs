@@ -215,45 +215,23 @@ impl Flows {
     /// # Errors
     /// Fails if a column has another type than the schema of `flows` says.
     pub(super) fn push(&mut self, batch: &RecordBatch) -> Result<()> {
-        let columns = Columns::of(batch)?;
+        let columns = Columns::of(batch, &mut self.texts)?;
         self.rows.reserve(batch.num_rows());
+        let mut last: Option<(RecorderIds, u32)> = None;
         for row in 0..batch.num_rows() {
-            let flow = self.flow(&columns, row);
+            let ids = columns.recorder_ids(row);
+            let recorder = match last {
+                Some((known, recorder)) if known == ids => recorder,
+                _ => self.recorder(ids),
+            };
+            last = Some((ids, recorder));
+            let flow = self.flow(&columns, row, recorder);
             self.rows.push(flow);
         }
         Ok(())
     }
 
-    fn flow(&mut self, columns: &Columns<'_>, row: usize) -> Flow {
-        let mut text = |name: Column| {
-            columns
-                .text(name, row)
-                .map_or(NONE, |value| self.texts.intern(value))
-        };
-        let tgw_id = text(Column::TgwId);
-        let of_tgw = |own: Text, of_tgw: Text| if own == NONE { of_tgw } else { own };
-        let ids = RecorderIds {
-            account_id: of_tgw(text(Column::AccountId), text(Column::TgwSrcVpcAccountId)),
-            region: text(Column::Region),
-            vpc_id: of_tgw(text(Column::VpcId), text(Column::TgwSrcVpcId)),
-            subnet_id: of_tgw(text(Column::SubnetId), text(Column::TgwSrcSubnetId)),
-            interface_id: text(Column::InterfaceId),
-            resource_id: text(Column::ResourceId),
-            tgw_id,
-            tgw_attachment_id: text(Column::TgwAttachmentId),
-            tgw_dst_vpc_id: text(Column::TgwDstVpcId),
-            tgw_dst_subnet_id: text(Column::TgwDstSubnetId),
-            interface_type: text(Column::InterfaceType),
-        };
-        let source = text(Column::Source);
-        let (reject_reason, next_hop_type) = (
-            text(Column::RejectReason),
-            text(Column::NextHopInterfaceType),
-        );
-        let (src_service, dst_service) = (
-            text(Column::PktSrcAwsService),
-            text(Column::PktDstAwsService),
-        );
+    fn flow(&mut self, columns: &Columns<'_>, row: usize, recorder: u32) -> Flow {
         let (at_src, at_dst) = (
             columns.address(Column::Srcaddr, row),
             columns.address(Column::Dstaddr, row),
@@ -283,12 +261,12 @@ impl Flows {
                 Some("egress") => Direction::Egress,
                 _ => Direction::Unknown,
             },
-            recorder: self.recorder(ids),
-            flow_log: self.flow_log(source),
-            reject_reason,
-            src_service,
-            dst_service,
-            next_hop_type,
+            recorder,
+            flow_log: self.flow_log(columns.interned(Column::Source, row)),
+            reject_reason: columns.interned(Column::RejectReason, row),
+            src_service: columns.interned(Column::PktSrcAwsService, row),
+            dst_service: columns.interned(Column::PktDstAwsService, row),
+            next_hop_type: columns.interned(Column::NextHopInterfaceType, row),
             src_end: NONE,
             dst_end: NONE,
             route: NONE,
@@ -365,8 +343,12 @@ enum Column {
     Source,
 }
 
+/// A column of a batch, by what its values become.
 enum Typed<'a> {
+    /// Addresses and words, read where they stand.
     Text(&'a StringViewArray),
+    /// Ids, as their numbers; empty where all are NULL.
+    Interned(Vec<Text>),
     Int(&'a Int32Array),
     Long(&'a Int64Array),
     Time(&'a TimestampMicrosecondArray),
@@ -374,27 +356,87 @@ enum Typed<'a> {
 
 struct Columns<'a>(Vec<Typed<'a>>);
 
+/// The columns whose values are read where they stand.
+const IN_PLACE: [&str; 6] = [
+    "srcaddr",
+    "dstaddr",
+    "pkt_srcaddr",
+    "pkt_dstaddr",
+    "action",
+    "flow_direction",
+];
+
+/// The numbers of a column's texts. Neighbours are often the same.
+fn interned(array: &StringViewArray, texts: &mut Texts) -> Vec<Text> {
+    if array.null_count() == array.len() {
+        return Vec::new();
+    }
+    let mut last: Option<(&str, Text)> = None;
+    let mut numbers = Vec::with_capacity(array.len());
+    for value in array {
+        let Some(value) = value else {
+            numbers.push(NONE);
+            continue;
+        };
+        let text = match last {
+            Some((known, text)) if known == value => text,
+            _ => texts.intern(value),
+        };
+        last = Some((value, text));
+        numbers.push(text);
+    }
+    numbers
+}
+
 impl<'a> Columns<'a> {
-    fn of(batch: &'a RecordBatch) -> Result<Self> {
-        let typed = batch.columns().iter().zip(INPUT).map(|(array, name)| {
-            if let Some(texts) = array.as_string_view_opt() {
-                return Ok(Typed::Text(texts));
-            }
-            if let Some(numbers) = array.as_primitive_opt::<Int32Type>() {
-                return Ok(Typed::Int(numbers));
-            }
-            if let Some(numbers) = array.as_primitive_opt::<Int64Type>() {
-                return Ok(Typed::Long(numbers));
-            }
-            if let Some(times) = array.as_primitive_opt::<TimestampMicrosecondType>() {
-                return Ok(Typed::Time(times));
-            }
-            Err(DataFusionError::Internal(format!(
-                "column `{name}` of `flows` has the type {}",
-                array.data_type()
-            )))
-        });
-        Ok(Self(typed.collect::<Result<_>>()?))
+    fn of(batch: &'a RecordBatch, texts: &mut Texts) -> Result<Self> {
+        let mut typed = Vec::with_capacity(INPUT.len());
+        for (array, name) in batch.columns().iter().zip(INPUT) {
+            typed.push(if let Some(values) = array.as_string_view_opt() {
+                if IN_PLACE.contains(&name) {
+                    Typed::Text(values)
+                } else {
+                    Typed::Interned(interned(values, texts))
+                }
+            } else if let Some(numbers) = array.as_primitive_opt::<Int32Type>() {
+                Typed::Int(numbers)
+            } else if let Some(numbers) = array.as_primitive_opt::<Int64Type>() {
+                Typed::Long(numbers)
+            } else if let Some(times) = array.as_primitive_opt::<TimestampMicrosecondType>() {
+                Typed::Time(times)
+            } else {
+                return Err(DataFusionError::Internal(format!(
+                    "column `{name}` of `flows` has the type {}",
+                    array.data_type()
+                )));
+            });
+        }
+        Ok(Self(typed))
+    }
+
+    fn interned(&self, column: Column, row: usize) -> Text {
+        match &self.0[column as usize] {
+            Typed::Interned(numbers) => numbers.get(row).copied().unwrap_or(NONE),
+            _ => NONE,
+        }
+    }
+
+    fn recorder_ids(&self, row: usize) -> RecorderIds {
+        let text = |column| self.interned(column, row);
+        let either = |own: Text, of_tgw: Text| if own == NONE { of_tgw } else { own };
+        RecorderIds {
+            account_id: either(text(Column::AccountId), text(Column::TgwSrcVpcAccountId)),
+            region: text(Column::Region),
+            vpc_id: either(text(Column::VpcId), text(Column::TgwSrcVpcId)),
+            subnet_id: either(text(Column::SubnetId), text(Column::TgwSrcSubnetId)),
+            interface_id: text(Column::InterfaceId),
+            resource_id: text(Column::ResourceId),
+            tgw_id: text(Column::TgwId),
+            tgw_attachment_id: text(Column::TgwAttachmentId),
+            tgw_dst_vpc_id: text(Column::TgwDstVpcId),
+            tgw_dst_subnet_id: text(Column::TgwDstSubnetId),
+            interface_type: text(Column::InterfaceType),
+        }
     }
 
     fn text(&self, column: Column, row: usize) -> Option<&'a str> {

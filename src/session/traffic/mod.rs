@@ -16,23 +16,28 @@ mod flow;
 mod nat;
 mod resolve;
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{Column, DataFusionError, Result, ScalarValue};
+use datafusion::common::{Column, DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion::datasource::TableType;
 use datafusion::execution::TaskContext;
+use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown};
-use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::filter::batch_filter;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::{
     ExecutionPlan, ExecutionPlanProperties, SendableRecordBatchStream,
 };
-use futures::TryStreamExt;
+use futures::{TryStreamExt, stream};
+use tokio::sync::OnceCell;
 
 use self::columns::SCHEMA;
 use self::conversation::Conversations;
@@ -48,11 +53,36 @@ const MARGIN_MICROS: i64 = 3_600_000_000;
 pub(super) struct TrafficTable {
     flows: Arc<dyn TableProvider>,
     history: Arc<History>,
+    /// Answers that a plan still holds, by what was asked.
+    answers: Mutex<HashMap<Asked, Weak<Answer>>>,
 }
+
+/// The columns and filters of a scan.
+type Asked = (Vec<usize>, Vec<Expr>);
+
+/// The rows of a scan, once they are there. A statement that names `traffic` several times (a `WITH` query counts as often as it is
+/// named) has one answer.
+type Answer = OnceCell<Vec<RecordBatch>>;
 
 impl TrafficTable {
     pub(super) fn new(flows: Arc<dyn TableProvider>, history: Arc<History>) -> Self {
-        Self { flows, history }
+        Self {
+            flows,
+            history,
+            answers: Mutex::default(),
+        }
+    }
+
+    fn answer(&self, asked: Asked) -> Arc<Answer> {
+        // A poisoned lock leaves the map whole: at worst a scan is run again.
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.retain(|_, answer| answer.strong_count() > 0);
+        if let Some(answer) = answers.get(&asked).and_then(Weak::upgrade) {
+            return answer;
+        }
+        let answer = Arc::new(Answer::new());
+        answers.insert(asked, Arc::downgrade(&answer));
+        answer
     }
 }
 
@@ -94,19 +124,34 @@ impl TableProvider for TrafficTable {
         let resolving = Resolving {
             flows,
             history: Arc::clone(&self.history),
-            columns,
+            filter: filter(state, filters, &schema)?,
             schema: Arc::clone(&schema),
+            answer: self.answer((columns.clone(), filters.to_vec())),
+            columns,
             batch_rows: state.config().batch_size(),
         };
+        let partitions: Vec<Arc<dyn PartitionStream>> = vec![Arc::new(resolving)];
         Ok(Arc::new(StreamingTableExec::try_new(
-            schema,
-            vec![Arc::new(resolving)],
-            None,
-            None,
-            false,
-            None,
+            schema, partitions, None, None, false, None,
         )?))
     }
+}
+
+/// Those filters that only need columns which are asked for anyway: rows that fail them need not be kept.
+fn filter(
+    state: &dyn Session,
+    filters: &[Expr],
+    schema: &SchemaRef,
+) -> Result<Option<Arc<dyn PhysicalExpr>>> {
+    let has = |filter: &&Expr| {
+        let mut columns = filter.column_refs().into_iter();
+        columns.all(|column| schema.index_of(&column.name).is_ok())
+    };
+    let Some(filter) = conjunction(filters.iter().filter(has).cloned()) else {
+        return Ok(None);
+    };
+    let schema = DFSchema::try_from(schema.as_ref().clone())?;
+    Ok(Some(state.create_physical_expr(filter, &schema)?))
 }
 
 /// A comparison of `start` or `end` with a time, an hour wider; `None` for every other filter, which only resolved rows can answer.
@@ -145,7 +190,9 @@ struct Resolving {
     flows: Arc<dyn ExecutionPlan>,
     history: Arc<History>,
     columns: Vec<usize>,
+    filter: Option<Arc<dyn PhysicalExpr>>,
     schema: SchemaRef,
+    answer: Arc<Answer>,
     batch_rows: usize,
 }
 
@@ -161,32 +208,38 @@ impl PartitionStream for Resolving {
     }
 
     fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let mut stream = RecordBatchReceiverStreamBuilder::new(Arc::clone(&self.schema), 2);
-        let sender = stream.tx();
         let (flows, history) = (Arc::clone(&self.flows), Arc::clone(&self.history));
-        let (columns, schema, batch_rows) = (
-            self.columns.clone(),
-            Arc::clone(&self.schema),
-            self.batch_rows,
-        );
-        stream.spawn(async move {
+        let (columns, schema) = (self.columns.clone(), Arc::clone(&self.schema));
+        let (filter, batch_rows) = (self.filter.clone(), self.batch_rows.max(1));
+        let answer = Arc::clone(&self.answer);
+        let resolve = async move {
             let records = collect(&flows, &context).await?;
-            tokio::task::spawn_blocking(move || {
+            let work = move || -> Result<Vec<RecordBatch>> {
                 let (mut rows, known) = records.into();
                 let resolved = settle(&mut rows, &known, &history);
-                for run in rows.chunks(batch_rows.max(1)) {
-                    if sender
-                        .blocking_send(columns::batch(run, &resolved, &columns, &schema))
-                        .is_err()
-                    {
-                        break;
-                    }
-                }
-            })
-            .await
-            .map_err(|error| DataFusionError::External(Box::new(error)))
-        });
-        stream.build()
+                rows.chunks(batch_rows)
+                    .map(|run| {
+                        let batch = columns::batch(run, &resolved, &columns, &schema)?;
+                        match &filter {
+                            Some(filter) => batch_filter(&batch, filter),
+                            None => Ok(batch),
+                        }
+                    })
+                    .collect()
+            };
+            tokio::task::spawn_blocking(work)
+                .await
+                .map_err(|error| DataFusionError::External(Box::new(error)))?
+        };
+        let batches = async move {
+            let batches = answer.get_or_try_init(|| resolve).await?;
+            Ok::<_, DataFusionError>(stream::iter(batches.clone().into_iter().map(Ok)))
+        };
+        let stream = stream::once(batches).try_flatten();
+        Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(&self.schema),
+            stream,
+        ))
     }
 }
 
