@@ -112,6 +112,8 @@ found AS (
 )
 SELECT
     CASE
+        -- A subnet that is private in IPv4 and public in IPv6 has a back door.
+        WHEN client_class = 'public' AND server_addr LIKE '%:%' AND COALESCE(ipv4.class, 'public') <> 'public' THEN 'high'
         WHEN client_class IN ('isolated', 'endpoint_only', 'peered_only', 'vpn_only') AND reply_packets > 0 THEN 'critical'
         WHEN client_class IN ('isolated', 'endpoint_only', 'peered_only', 'vpn_only') THEN 'high'
         WHEN client_class = 'public' THEN 'low'
@@ -136,6 +138,11 @@ SELECT
         WHEN behind_nat_unknown THEN 'an instance behind a NAT gateway (its log does not tell which)'
         ELSE COALESCE(src_addr, interface_id, 'an interface') || COALESCE(' in a subnet of class ' || client_class, '')
     END
+    || CASE
+        WHEN client_class = 'public' AND server_addr LIKE '%:%' AND COALESCE(ipv4.class, 'public') <> 'public'
+            THEN ' (over IPv6; it is ' || ipv4.class || ' in IPv4)'
+        ELSE ''
+    END
     || ' opened connections to ' || server_addr
     || COALESCE(' (' || server_service || ' range)', '')
     || ' port ' || service_port || '/' || protocol_name(protocol)
@@ -159,4 +166,7 @@ SELECT
     ) AS evidence,
     expected_by
 FROM found
+LEFT JOIN (
+    SELECT subnet_id AS id, LAST_VALUE(class ORDER BY snapshot_at) AS class FROM subnets GROUP BY subnet_id
+) AS ipv4 ON ipv4.id = found.subnet_id
 ORDER BY first_seen, interface_id, server_addr, service_port, protocol
