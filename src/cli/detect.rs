@@ -161,7 +161,7 @@ impl Chosen {
             let found = detect::run(session, detection, window, &self.parameters).await?;
             findings.extend(found.findings);
         }
-        findings.sort_by(|a, b| b.severity.cmp(&a.severity));
+        findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         let expected = findings
             .iter()
             .filter(|finding| finding.expected_by.is_some())

@@ -17,7 +17,7 @@ pub fn plain_table(
     if table.width().is_none() {
         table.set_width(160);
     }
-    table.set_header(header.iter().map(|name| Cell::new(name)));
+    table.set_header(header.iter().map(Cell::new));
     for row in rows {
         table.add_row(row.iter().map(|text| Cell::new(printable(text))));
     }
@@ -62,7 +62,7 @@ pub fn human_count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -194,6 +194,8 @@ fn own_addresses(rows: &[Flow], flows: &Known, history: &History) -> HashMap<Tex
 /// A network by its place in memory: snapshots are built once and kept.
 type NetworkKey = usize;
 
+type RecorderKey = (u32, NetworkKey, Option<(IpAddr, IpAddr)>);
+
 fn key_of(network: &Network) -> NetworkKey {
     std::ptr::from_ref(network) as usize
 }
@@ -204,7 +206,7 @@ struct Resolver<'n> {
     ids: &'n [RecorderIds],
     own: HashMap<Text, IpAddr>,
     /// By ids, snapshot and, for records that name nothing we know, by their addresses.
-    recorders: HashMap<(u32, NetworkKey, Option<(IpAddr, IpAddr)>), u32>,
+    recorders: HashMap<RecorderKey, u32>,
     places: HashMap<(Text, Text, Text), u32>,
     end_keys: HashMap<(u32, IpAddr, Text, bool), u32>,
     way_keys: HashMap<(NetworkKey, &'n str, IpAddr), u32>,
