@@ -28,7 +28,7 @@ pub(super) struct AnalyzeArgs {
     #[arg(long, value_name = "T", value_parser = TimeArg::parse)]
     to: Option<TimeArg>,
     /// Keep what is read in this lake [default: a temporary one]
-    #[arg(long, value_name = "URI", env = "FLOWSCOUT_LAKE")]
+    #[arg(long, value_name = "URI")]
     lake: Option<String>,
     #[command(flatten)]
     source: SourceArgs,

@@ -3,6 +3,8 @@
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::sync::Mutex;
 
+use datafusion::error::DataFusionError;
+
 use super::args::GlobalArgs;
 use crate::detect::DetectError;
 use crate::lake::LakeError;
@@ -105,17 +107,13 @@ pub(super) fn print_error(error: &anyhow::Error) {
     writeln!(io::stderr(), "{text}").ok();
 }
 
-/// An error's own words; a query engine's are cut to what concerns the statement.
+/// An error's own words on one line; of a query engine's, those that concern the statement.
 fn plain(error: &(dyn std::error::Error + 'static)) -> String {
-    match error.downcast_ref::<datafusion::error::DataFusionError>() {
-        Some(error) => error
-            .strip_backtrace()
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .to_owned(),
+    let text = match error.downcast_ref::<DataFusionError>() {
+        Some(error) => error.strip_backtrace(),
         None => error.to_string(),
-    }
+    };
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {

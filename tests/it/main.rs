@@ -1,0 +1,20 @@
+//! The integration tests: one binary, a module for each part that is tried from outside.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a test that unwraps fails loudly, as it should"
+)]
+
+/// Records of every format and envelope, and what other tools read from the same bytes.
+mod decode;
+/// Sources to a lake: batches, bad objects, twice the same, races.
+mod ingest;
+/// The lake: commits, crashes between steps, statistics, S3.
+mod lake;
+/// An S3 service over HTTP inside the test, with faults on demand.
+mod s3_server;
+/// Folders, files, and S3: layouts, paging, pruning, errors.
+mod source;
+/// EC2 answers of real accounts, where they are at hand.
+mod topology;
