@@ -14,6 +14,8 @@ mod ingest;
 mod lake;
 /// An S3 service over HTTP inside the test, with faults on demand.
 mod s3_server;
+/// The README's main job, and the generator of its logs.
+mod sample;
 /// Folders, files, and S3: layouts, paging, pruning, errors.
 mod source;
 /// EC2 answers of real accounts, where they are at hand.
