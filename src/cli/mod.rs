@@ -17,6 +17,7 @@ mod time;
 mod topology;
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -108,17 +109,18 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
 /// Logs go to stderr: warnings, more with `-v`, less with `-q`. `FLOWSCOUT_LOG` takes a filter of its own.
 fn start_logging((verbose, quiet): (u8, u8)) {
     let level = match (verbose, quiet) {
-        (0, 0) => "warn,deltalake_core=error",
+        (0, 0) => "error,flowscout=warn",
         (0, _) => "error",
         (1, _) => "warn,flowscout=info",
         _ => "info,flowscout=debug",
     };
-    // Keys and signatures stand in the SDK's own traces: they stay out, whatever is asked for.
     let filter = tracing_subscriber::EnvFilter::try_from_env("FLOWSCOUT_LOG")
         .unwrap_or_else(|_| level.into());
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && !plain)
         .without_time();
     // A second start in one process (tests) keeps the first.
     subscriber.try_init().ok();

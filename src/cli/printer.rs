@@ -7,6 +7,7 @@ use datafusion::error::DataFusionError;
 
 use super::args::GlobalArgs;
 use crate::detect::DetectError;
+use crate::ingest::IngestError;
 use crate::lake::LakeError;
 use crate::report::{Format, ReportError};
 use crate::session::SessionError;
@@ -117,6 +118,9 @@ fn plain(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    if let Some(error) = error.downcast_ref::<IngestError>() {
+        return error.hint();
+    }
     if let Some(error) = error.downcast_ref::<SourceError>() {
         return error.hint();
     }

@@ -42,7 +42,7 @@ pub use history::History;
 pub use import::{Imported, import};
 pub use ip_ranges::{IpRanges, Owner};
 pub use network::{Interface, InterfaceKind, NatGateway, Network, Settings, Subnet, Vpc};
-pub use resolve::{Endpoint, Scope};
+pub use resolve::{Endpoint, Scope, is_private};
 pub use route::{Route, RouteTable, RouteTarget};
 pub use show::{SubnetRow, subnet_rows};
 pub use snapshot::Snapshot;

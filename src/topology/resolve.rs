@@ -395,7 +395,7 @@ pub(super) fn is_special(addr: IpAddr) -> bool {
 }
 
 /// RFC 1918, the shared space of RFC 6598, unique local IPv6: nobody on the internet.
-pub(super) fn is_private(addr: IpAddr) -> bool {
+pub fn is_private(addr: IpAddr) -> bool {
     match embedded_ipv4(addr).unwrap_or(addr) {
         IpAddr::V4(addr) => addr.is_private() || is_shared(addr),
         IpAddr::V6(addr) => addr.is_unique_local(),

@@ -6,6 +6,8 @@
     reason = "a test that unwraps fails loudly, as it should"
 )]
 
+/// The commands as a user meets them: exit codes, messages, formats.
+mod commands;
 /// Records of every format and envelope, and what other tools read from the same bytes.
 mod decode;
 /// Sources to a lake: batches, bad objects, twice the same, races.

@@ -13,7 +13,7 @@ use super::flow::{
 use crate::nacl::{self, Nacl};
 use crate::topology::{
     Class, Endpoint, Family, History, InterfaceKind, Network, Route, RouteTarget, Scope, Subnet,
-    Vantage,
+    Vantage, is_private,
 };
 
 /// One end of a record.
@@ -185,9 +185,15 @@ fn own_addresses(rows: &[Flow], flows: &Known, history: &History) -> HashMap<Tex
             }
         }
     }
+    let only = |left: Vec<IpAddr>| match left.as_slice() {
+        [own] => Some(*own),
+        // Records of one peer only hold both: of a private and a public IPv4 address, the private one is the interface's.
+        [a, b] if is_private(*a) != is_private(*b) => Some(if is_private(*a) { *a } else { *b }),
+        _ => None,
+    };
     candidates
         .into_iter()
-        .filter_map(|(interface, left)| (left.len() == 1).then(|| (interface, left[0])))
+        .filter_map(|(interface, left)| Some((interface, only(left)?)))
         .collect()
 }
 
