@@ -10,6 +10,8 @@
 mod commands;
 /// Records of every format and envelope, and what other tools read from the same bytes.
 mod decode;
+/// Ground truth for each detection.
+mod detections;
 /// Sources to a lake: batches, bad objects, twice the same, races.
 mod ingest;
 /// The lake: commits, crashes between steps, statistics, S3.
@@ -18,6 +20,8 @@ mod lake;
 mod s3_server;
 /// The README's main job, and the generator of its logs.
 mod sample;
+/// The query context: pruning, raw logs, functions.
+mod session;
 /// Folders, files, and S3: layouts, paging, pruning, errors.
 mod source;
 /// EC2 answers of real accounts, where they are at hand.
