@@ -8,7 +8,7 @@
 --   ratio = 3.0          times the baseline's median
 --   deviations = 3.0     robust standard deviations (1.4826 times the median absolute deviation) above the median
 --   min_points = 3       other complete buckets that a baseline needs
--- finding_key: subnet_id evidence.direction dst_port protocol evidence.window_from
+-- finding_key: subnet_id|interface_id evidence.direction dst_port protocol evidence.window_from
 -- description: Rejected attempts of a subnet, direction, service port and protocol far above that key's own baseline: the median and the median
 --   absolute deviation over every other bucket, empty ones included. Late packets of closed connections are not attempts and are left out.
 --   The finding says who tried, which layer refused, and what to do about it.

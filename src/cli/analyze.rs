@@ -52,6 +52,7 @@ pub(super) async fn run(
     let chosen = Chosen::new(&[], &args.detection)?;
     let settings = knowledge::settings(&args.network.addresses)?;
     let policy = knowledge::policy(args.detection.policy.as_deref())?;
+    chosen.check_policy(&policy, printer);
     let imported = knowledge::import(&args.network.topology, now.trunc_subsecs(0), printer)?;
     let baseline_days = chosen.longest_baseline();
     let oldest = from.and_then(|from| from.checked_sub_days(Days::new(baseline_days)));

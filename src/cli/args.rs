@@ -1,5 +1,6 @@
 //! Arguments that several commands share.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
@@ -109,8 +110,14 @@ pub(super) struct AddressArgs {
     #[arg(long, value_name = "FILE", env = "FLOWSCOUT_IP_RANGES")]
     pub(super) ip_ranges: Option<PathBuf>,
     /// A block that is ours on premises (repeatable)
-    #[arg(long, value_name = "CIDR")]
+    #[arg(long, value_name = "CIDR", value_parser = cidr)]
     pub(super) on_premises: Vec<IpNet>,
+}
+
+fn cidr(text: &str) -> Result<IpNet, String> {
+    let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    let block = text.parse().ok().or_else(address);
+    block.ok_or_else(|| "expected a CIDR block such as `192.168.0.0/16`".to_owned())
 }
 
 /// What a detection run is told.

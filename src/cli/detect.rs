@@ -1,6 +1,6 @@
 //! `detect`: detections over a lake; and the part that `analyze` shares.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::bail;
 use chrono::{TimeDelta, Utc};
@@ -14,6 +14,7 @@ use super::printer::Printer;
 use super::time::TimeArg;
 use crate::detect::{self, Catalog, DetectError, Detection, Finding, Window};
 use crate::lake::{Lake, LakeUri};
+use crate::policy::Policy;
 use crate::report;
 use crate::session::Session;
 
@@ -49,6 +50,7 @@ pub(super) async fn run(
     let chosen = Chosen::new(&args.ids, &args.detection)?;
     let settings = knowledge::settings(&args.addresses)?;
     let policy = knowledge::policy(args.detection.policy.as_deref())?;
+    chosen.check_policy(&policy, printer);
     let lake = Lake::open(&LakeUri::parse(&args.lake.lake)?).await?;
     let knowledge = knowledge::knowledge(knowledge::snapshots(&lake).await?, settings, policy);
     let session = Session::over_lake(&lake, &knowledge).await?;
@@ -76,6 +78,8 @@ pub(super) async fn run(
 
 /// What is to be run, checked before anything is read.
 pub(super) struct Chosen {
+    /// The ids of all detections there are.
+    known: Vec<String>,
     detections: Vec<Detection>,
     parameters: BTreeMap<String, String>,
     all: bool,
@@ -107,11 +111,28 @@ impl Chosen {
             parameter.default.parse_like(name, value)?;
         }
         Ok(Self {
+            known: catalog
+                .all()
+                .iter()
+                .map(|detection| detection.id.clone())
+                .collect(),
             detections,
             parameters: args.param.iter().cloned().collect(),
             all: args.all,
             fail_on: args.fail_on,
         })
+    }
+
+    /// Says which detections a policy names that do not exist: such an entry never applies.
+    pub(super) fn check_policy(&self, policy: &Policy, printer: &Printer) {
+        let unknown = policy
+            .detections()
+            .filter(|id| !self.known.iter().any(|known| known == id));
+        for id in unknown.collect::<BTreeSet<_>>() {
+            printer.warn(&format!(
+                "the policy expects findings of `{id}`, and there is no such detection"
+            ));
+        }
     }
 
     pub(super) fn runs(&self, id: &str) -> bool {

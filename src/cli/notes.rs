@@ -29,12 +29,16 @@ pub(super) async fn print(
          COUNT(*) FILTER (WHERE protocol = 6 AND tcp_flags IS NULL) FROM flows WHERE {within}"
     );
     let [accepted, rejected, without_flags] = counts(session, &sql, values()).await?;
-    if accepted == 0 && rejected > 0 {
-        printer.warn("the logs hold no ACCEPT record: egress and traffic between subnets can't be told from rejected flows alone");
+    if accepted == 0 && rejected == 0 {
+        printer.warn("no flow lies in the window: nothing was looked at");
     }
-    if rejected == 0 && accepted > 0 {
-        printer
-            .warn("the logs hold no REJECT record: spikes can't be told from accepted flows alone");
+    if accepted == 0 && rejected > 0 {
+        printer.warn("the window holds no ACCEPT record: egress and traffic between subnets can't be told from rejected flows alone");
+    }
+    if rejected == 0 && accepted > 0 && chosen.runs("reject_spike") {
+        printer.warn(
+            "the window holds no REJECT record: spikes can't be told from accepted flows alone",
+        );
     }
     if without_flags > 0 {
         printer.say(&format!(

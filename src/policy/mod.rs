@@ -139,6 +139,10 @@ enum OneOrMany<T> {
 }
 
 impl<T> OneOrMany<T> {
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Many(values) if values.is_empty())
+    }
+
     fn into_vec(self) -> Vec<T> {
         match self {
             Self::One(value) => vec![value],
@@ -303,6 +307,37 @@ fn checked(typed: Typed, entry: usize, path: &Path) -> Result<Entry, PolicyError
         false => Err(wrong(key, &id, expected)),
     };
 
+    let empty = [
+        (
+            "subnets",
+            typed.subnets.as_ref().is_some_and(OneOrMany::is_empty),
+        ),
+        (
+            "interfaces",
+            typed.interfaces.as_ref().is_some_and(OneOrMany::is_empty),
+        ),
+        ("vpcs", typed.vpcs.as_ref().is_some_and(OneOrMany::is_empty)),
+        (
+            "remote",
+            typed.remote.as_ref().is_some_and(OneOrMany::is_empty),
+        ),
+        (
+            "ports",
+            typed.ports.as_ref().is_some_and(OneOrMany::is_empty),
+        ),
+        (
+            "protocol",
+            typed.protocol.as_ref().is_some_and(OneOrMany::is_empty),
+        ),
+    ];
+    if let Some((key, _)) = empty.into_iter().find(|(_, is_empty)| *is_empty) {
+        // Any of no values is none: such an entry would expect nothing, and was meant to expect something.
+        return Err(wrong(
+            key,
+            "[]",
+            "at least one value; leave the key out to expect any",
+        ));
+    }
     if typed.reason.trim().is_empty() {
         return Err(wrong(
             "reason",

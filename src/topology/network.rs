@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use super::class::Classified;
 use super::model::{self, Resources};
-use super::route::{Route, RouteTable};
+use super::route::{Route, RouteTable, RouteTarget};
 use super::{Class, Family, IpRanges, Vantage};
 
 /// What is known of addresses besides the topology.
@@ -357,7 +357,23 @@ impl Network {
     /// The route in force for an address in a subnet: the longest prefix, and AWS's rules for ties. A black hole is a
     /// route too, to `none`.
     pub fn route(&self, subnet: &Subnet, addr: IpAddr) -> Option<Route<'_>> {
-        self.tables[subnet.table?].lookup(addr)
+        Some(self.in_force(self.tables[subnet.table?].lookup(addr)?))
+    }
+
+    /// A route to a peering that is no longer active is a black hole, whatever its state says.
+    fn in_force<'n>(&self, route: Route<'n>) -> Route<'n> {
+        let is_over = route.target == RouteTarget::Peering
+            && self
+                .peering(route.target_id)
+                .is_some_and(|peering| !peering.is_active);
+        if is_over {
+            Route {
+                target: RouteTarget::None,
+                ..route
+            }
+        } else {
+            route
+        }
     }
 
     /// The route in force for an address, seen from whoever recorded a flow; `None` also where the subnet is not known.
@@ -367,7 +383,7 @@ impl Network {
             .subnet
             .and_then(|subnet| subnet.table)
             .or_else(of_nat)?;
-        self.tables[table].lookup(addr)
+        Some(self.in_force(self.tables[table].lookup(addr)?))
     }
 
     pub(super) fn peering(&self, id: &str) -> Option<&Peering> {

@@ -192,13 +192,11 @@ impl Network {
         }
     }
 
-    /// The VPC joined to another by an active peering or a transit gateway that has an address, whether or not a route leads
+    /// The VPC joined to another by a peering, even one that has ended, or a transit gateway that has an address, whether or not a route leads
     /// there: packets arrive from where nothing leads back. `None` if several do.
     pub fn neighbour<'n>(&'n self, vpc: &Vpc, addr: IpAddr) -> Option<&'n Vpc> {
         let peerings = vpc.peerings.iter().map(|&peering| &self.peerings[peering]);
-        let peers = peerings
-            .filter(|peering| peering.is_active)
-            .filter_map(|peering| peering.far_side(&vpc.id).vpc);
+        let peers = peerings.filter_map(|peering| peering.far_side(&vpc.id).vpc);
         let on_same = |vpcs: &&Vec<usize>| vpcs.iter().any(|&near| self.vpcs[near].id == vpc.id);
         let attached = self.transit.values().filter(on_same).flatten().copied();
         let mut found: Option<&Vpc> = None;

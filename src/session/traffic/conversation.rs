@@ -287,7 +287,16 @@ fn rank(flow: &Flow) -> u8 {
     }
 }
 
+/// Whether two records share time. Intervals that only touch do not.
 pub(super) fn overlap(a: &Flow, b: &Flow) -> bool {
+    if a.start == a.end || b.start == b.end {
+        return a.start <= b.end && b.start <= a.end;
+    }
+    a.start < b.end && b.start < a.end
+}
+
+/// Whether two records may share packets all the same, by the tolerance of their times.
+pub(super) fn near(a: &Flow, b: &Flow) -> bool {
     a.start <= b.end + SLACK && b.start <= a.end + SLACK
 }
 
@@ -318,11 +327,25 @@ fn count_once(conversation: &[u32], flows: &mut [Flow], resolved: &Resolved<'_>)
             .max()
             .unwrap_or(0);
         // Records that may share packets with `of`: `way` is ordered by start.
-        let near = |flows: &[Flow], of: &Flow| -> std::ops::Range<usize> {
+        let close = |flows: &[Flow], of: &Flow| -> std::ops::Range<usize> {
             let from = way
                 .partition_point(|&index| flows[index as usize].start < of.start - SLACK - longest);
             let to = way.partition_point(|&index| flows[index as usize].start <= of.end + SLACK);
             from..to
+        };
+        // Two records meet if they share time; or nearly, if neither shares time with another record of the other's place: else a
+        // log that stops would take the next interval of the other with it.
+        let shares = |flows: &[Flow], one: &Flow, place: u32| {
+            way[close(flows, one)]
+                .iter()
+                .map(|&other| &flows[other as usize])
+                .any(|other| resolved.place(other.recorder) == place && overlap(one, other))
+        };
+        let meet = |flows: &[Flow], a: &Flow, b: &Flow| {
+            overlap(a, b)
+                || near(a, b)
+                    && !shares(flows, a, resolved.place(b.recorder))
+                    && !shares(flows, b, resolved.place(a.recorder))
         };
         // The client's side let it out, the server's side refused it: the server's records tell what became of the packets.
         let overruled: Vec<u32> = way
@@ -333,14 +356,14 @@ fn count_once(conversation: &[u32], flows: &mut [Flow], resolved: &Resolved<'_>)
                 rank(flow) != 1
                     && flow.action != Action::Reject
                     && flow.initiator != Initiator::Dst
-                    && way[near(flows, flow)]
+                    && way[close(flows, flow)]
                         .iter()
                         .map(|&other| &flows[other as usize])
                         .any(|other| {
                             rank(other) == 1
                                 && other.action == Action::Reject
                                 && !other.late
-                                && overlap(flow, other)
+                                && meet(flows, flow, other)
                         })
             })
             .collect();
@@ -349,25 +372,27 @@ fn count_once(conversation: &[u32], flows: &mut [Flow], resolved: &Resolved<'_>)
             .copied()
             .filter(|&index| {
                 let flow = &flows[index as usize];
-                way[near(flows, flow)]
+                way[close(flows, flow)]
                     .iter()
                     .filter(|&&other| other != index && !overruled.contains(&other))
                     .any(|&other| {
                         let better = &flows[other as usize];
                         let same_place = resolved.same_interface(flow.recorder, better.recorder);
-                        overlap(flow, better)
-                            && if same_place {
-                                // Two flow logs of one interface: the same packets twice, unless one logs what the other leaves out.
-                                flow.flow_log != better.flow_log
-                                    && flow.flow_log != NONE
-                                    && better.flow_log != NONE
-                                    && flow.action == better.action
-                                    && detail(better, resolved) > detail(flow, resolved)
-                            } else {
-                                rank(better) < rank(flow)
-                                    || (rank(better) == rank(flow)
-                                        && better.recorder < flow.recorder)
-                            }
+                        (if same_place {
+                            overlap(flow, better)
+                        } else {
+                            meet(flows, flow, better)
+                        }) && if same_place {
+                            // Two flow logs of one interface: the same packets twice, unless one logs what the other leaves out.
+                            flow.flow_log != better.flow_log
+                                && flow.flow_log != NONE
+                                && better.flow_log != NONE
+                                && flow.action == better.action
+                                && detail(better, resolved) > detail(flow, resolved)
+                        } else {
+                            rank(better) < rank(flow)
+                                || (rank(better) == rank(flow) && better.recorder < flow.recorder)
+                        }
                     })
             })
             .collect();

@@ -165,6 +165,7 @@ pub(super) struct Flow {
     pub(super) direction: Direction,
     /// The ids that say who recorded it: an index into the distinct ones.
     pub(super) recorder: u32,
+    /// Which flow log wrote it; while records are read, the object.
     pub(super) flow_log: Text,
     pub(super) reject_reason: Text,
     pub(super) src_service: Text,
@@ -205,8 +206,6 @@ pub(super) struct Flows {
     pub(super) texts: Texts,
     pub(super) recorders: Vec<RecorderIds>,
     known_recorders: HashMap<RecorderIds, u32>,
-    /// The flow log of each source object, by the object's key.
-    flow_logs: HashMap<Text, Text>,
 }
 
 impl Flows {
@@ -225,13 +224,13 @@ impl Flows {
                 _ => self.recorder(ids),
             };
             last = Some((ids, recorder));
-            let flow = self.flow(&columns, row, recorder);
+            let flow = Self::flow(&columns, row, recorder);
             self.rows.push(flow);
         }
         Ok(())
     }
 
-    fn flow(&mut self, columns: &Columns<'_>, row: usize, recorder: u32) -> Flow {
+    fn flow(columns: &Columns<'_>, row: usize, recorder: u32) -> Flow {
         let (at_src, at_dst) = (
             columns.address(Column::Srcaddr, row),
             columns.address(Column::Dstaddr, row),
@@ -262,7 +261,7 @@ impl Flows {
                 _ => Direction::Unknown,
             },
             recorder,
-            flow_log: self.flow_log(columns.interned(Column::Source, row)),
+            flow_log: columns.interned(Column::Source, row),
             reject_reason: columns.interned(Column::RejectReason, row),
             src_service: columns.interned(Column::PktSrcAwsService, row),
             dst_service: columns.interned(Column::PktDstAwsService, row),
@@ -287,20 +286,34 @@ impl Flows {
         })
     }
 
-    /// The flow log that an object belongs to: the id in AWS's file name, NULL for other names.
-    fn flow_log(&mut self, source: Text) -> Text {
-        if let Some(&known) = self.flow_logs.get(&source) {
-            return known;
+    /// Ends the reading: says of each record which flow log wrote it, the id in AWS's file name or, in files with other names, the
+    /// fields that the file has.
+    pub(super) fn finish(&mut self) {
+        let mut fields: HashMap<Text, u8> = HashMap::new();
+        for flow in &self.rows {
+            let ids = &self.recorders[flow.recorder as usize];
+            let has = u8::from(ids.vpc_id != NONE)
+                | u8::from(ids.subnet_id != NONE) << 1
+                | u8::from(ids.region != NONE) << 2
+                | u8::from(flow.tcp_flags.is_some()) << 3
+                | u8::from(flow.direction != Direction::Unknown) << 4;
+            *fields.entry(flow.flow_log).or_default() |= has;
         }
-        let id = self.texts.get(source).and_then(|key| {
-            let name = key.rsplit('/').next()?;
-            name.split('_')
-                .find(|part| part.starts_with("fl-"))
-                .map(str::to_owned)
-        });
-        let id = id.map_or(NONE, |id| self.texts.intern(&id));
-        self.flow_logs.insert(source, id);
-        id
+        let names: HashMap<Text, Text> = fields
+            .into_iter()
+            .map(|(source, fields)| {
+                let id = self.texts.get(source).and_then(|key| {
+                    let name = key.rsplit('/').next()?;
+                    let id = name.split('_').find(|part| part.starts_with("fl-"))?;
+                    Some(id.to_owned())
+                });
+                let name = id.unwrap_or_else(|| format!("fields {fields:05b}"));
+                (source, self.texts.intern(&name))
+            })
+            .collect();
+        for flow in &mut self.rows {
+            flow.flow_log = names[&flow.flow_log];
+        }
     }
 }
 

@@ -14,7 +14,9 @@ mod columns;
 mod conversation;
 mod flow;
 mod nat;
+mod refusal;
 mod resolve;
+mod witness;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -42,7 +44,8 @@ use tokio::sync::OnceCell;
 use self::columns::SCHEMA;
 use self::conversation::Conversations;
 use self::flow::{Flow, Flows, INPUT};
-use self::resolve::{Known, Refusals, Resolved};
+use self::refusal::Refusals;
+use self::resolve::{Known, Resolved};
 use crate::topology::History;
 
 /// Records this much before and after a filter's times are read too: they may belong to the same conversations.
@@ -267,6 +270,7 @@ async fn collect(flows: &Arc<dyn ExecutionPlan>, context: &Arc<TaskContext>) -> 
     while let Some(stream) = streams.join_next().await {
         stream.map_err(|error| DataFusionError::External(Box::new(error)))??;
     }
+    records.finish();
     Ok(records)
 }
 

@@ -4,10 +4,10 @@
 //! gateway"): in from the instance, out to the internet, back from the internet, back to the instance. The inner legs name the
 //! client and, with `pkt-*` fields, the far end; the outer legs name only the gateway.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use super::conversation::overlap;
+use super::conversation::{near, overlap};
 use super::flow::{Direction, Flow, Initiator, Leg};
 use super::resolve::{Resolved, Way};
 use crate::topology::RouteTarget;
@@ -25,79 +25,126 @@ type TwinKey = (
     bool,
 );
 
-/// Decides which of the outer legs count: those whose packets no inner record, at the gateway or at the client, accounts for.
-/// Where only the gateway is logged and without `pkt-*` fields, the inner leg with the same packets, bytes, port and time takes over
-/// the far end from the outer one, if just one client fits.
-pub(super) fn join(flows: &mut [Flow], resolved: &Resolved<'_>) {
-    let mut outer = Vec::new();
-    let mut inner: HashMap<FarKey, Vec<u32>> = HashMap::new();
-    let mut blind: HashMap<TwinKey, Vec<u32>> = HashMap::new();
-    for (index, flow) in flows.iter_mut().enumerate() {
-        let index = u32::try_from(index).expect("fewer than 2^32 records fit in memory");
-        match flow.leg {
-            Leg::NatOutside => outer.push(index),
-            Leg::NatInsideBlind => {
-                flow.counted = false;
-                blind
-                    .entry(twin_key(
-                        flow,
-                        flow.direction == Direction::Ingress,
-                        resolved,
-                    ))
-                    .or_default()
-                    .push(index);
-            }
-            _ => {
-                if let Some(key) = inner_key(flow, resolved) {
-                    inner.entry(key).or_default().push(index);
+/// The records at NAT gateways and behind them, by what their two sides have in common.
+#[derive(Default)]
+struct Sides {
+    /// Out on the internet side, with what each has in common with an inner record that hides the far end.
+    outer: Vec<(TwinKey, u32)>,
+    /// At the client or the gateway, with the far end.
+    inner: HashMap<FarKey, Vec<u32>>,
+    /// At the gateway, without the far end.
+    blind: HashMap<TwinKey, Vec<u32>>,
+}
+
+impl Sides {
+    fn of(flows: &mut [Flow], resolved: &Resolved<'_>) -> Self {
+        let mut sides = Self::default();
+        for (index, flow) in flows.iter_mut().enumerate() {
+            let index = u32::try_from(index).expect("fewer than 2^32 records fit in memory");
+            match flow.leg {
+                Leg::NatOutside => {
+                    let out = flow.direction == Direction::Egress;
+                    sides.outer.push((twin_key(flow, out, resolved), index));
+                }
+                Leg::NatInsideBlind => {
+                    flow.counted = false;
+                    let out = flow.direction == Direction::Ingress;
+                    let key = twin_key(flow, out, resolved);
+                    sides.blind.entry(key).or_default().push(index);
+                }
+                _ => {
+                    if let Some(key) = inner_key(flow, resolved) {
+                        sides.inner.entry(key).or_default().push(index);
+                    }
                 }
             }
         }
+        sides
+            .outer
+            .sort_by_key(|&(_, index)| (flows[index as usize].start, index));
+        sides
     }
-    for index in outer {
-        let flow = &flows[index as usize];
-        let gateway = resolved.recorder(flow.recorder).nat_id;
-        let out = flow.direction == Direction::Egress;
-        let Some(far) = (if out { flow.dst } else { flow.src }) else {
-            continue;
-        };
-        let far_port = if out { flow.dst_port } else { flow.src_port };
-        let is_covered =
-            inner
-                .get(&(far, far_port, flow.protocol, out))
-                .is_some_and(|candidates| {
-                    candidates
-                        .iter()
-                        .map(|&index| &flows[index as usize])
-                        .any(|inside| {
-                            let known = gateway_of(inside, resolved);
-                            overlap(inside, flow)
-                                && (known.is_none() || gateway.is_none() || known == gateway)
-                        })
-                });
-        if is_covered {
-            flows[index as usize].counted = false;
-            continue;
+}
+
+fn far_key(flow: &Flow) -> Option<FarKey> {
+    let out = flow.direction == Direction::Egress;
+    let (far, port) = if out {
+        (flow.dst, flow.dst_port)
+    } else {
+        (flow.src, flow.src_port)
+    };
+    Some((far?, port, flow.protocol, out))
+}
+
+/// Decides which of the outer legs count: those whose packets no inner record, at the gateway or at the client, accounts for.
+///
+/// Without `pkt-*` fields an inner leg at the gateway does not name the far end. Its twin on the other side has the same packets,
+/// bytes, port and time; where just one client fits, or all that fit go to one far end, the inner leg takes over the far end from it
+/// and counts in its place.
+pub(super) fn join(flows: &mut [Flow], resolved: &Resolved<'_>) {
+    let sides = Sides::of(flows, resolved);
+    let mut outer_by_far: HashMap<FarKey, Vec<u32>> = HashMap::new();
+    for &(_, index) in &sides.outer {
+        if let Some(key) = far_key(&flows[index as usize]) {
+            outer_by_far.entry(key).or_default().push(index);
         }
-        let twins = blind
-            .get(&twin_key(flow, out, resolved))
+    }
+    let mut outer_by_twin: HashMap<&TwinKey, Vec<u32>> = HashMap::new();
+    for (key, index) in &sides.outer {
+        outer_by_twin.entry(key).or_default().push(*index);
+    }
+    let mut used: HashSet<u32> = HashSet::new();
+    for (twin_key, index) in &sides.outer {
+        let flow = &flows[*index as usize];
+        let Some(far) = far_key(flow) else { continue };
+        let out = far.3;
+        let client = |index: u32| {
+            let flow = &flows[index as usize];
+            if out { flow.src } else { flow.dst }
+        };
+        let gateway = resolved.recorder(flow.recorder).nat_id;
+        let inner = || sides.inner.get(&far).into_iter().flatten().copied();
+        let others = outer_by_far
+            .get(&far)
             .map(Vec::as_slice)
             .unwrap_or_default();
-        let mut fitting = twins.iter().copied().filter(|&twin| {
-            let inside = &flows[twin as usize];
-            !inside.counted && overlap(inside, flow)
-        });
-        let client = |index: u32| {
-            if out {
-                flows[index as usize].src
-            } else {
-                flows[index as usize].dst
-            }
+        let covers = |inside: u32| {
+            let inside = &flows[inside as usize];
+            let known = gateway_of(inside, resolved);
+            let is_lonely = || {
+                let mut others = others.iter().filter(|&other| other != index);
+                !others.any(|&other| overlap(&flows[other as usize], inside))
+            };
+            (known.is_none() || gateway.is_none() || known == gateway)
+                && (overlap(inside, flow) || near(inside, flow) && is_lonely())
         };
-        if let Some(twin) = fitting.next()
-            && fitting.all(|other| client(other) == client(twin))
+        let twins: Vec<u32> = sides
+            .blind
+            .get(twin_key)
+            .into_iter()
+            .flatten()
+            .copied()
+            .filter(|twin| !used.contains(twin) && near(&flows[*twin as usize], flow))
+            .collect();
+        // A client that is logged itself accounts for its own packets.
+        if let Some(&twin) = twins
+            .iter()
+            .find(|&&twin| inner().any(|inside| client(inside) == client(twin) && covers(inside)))
         {
-            take_over(flows, twin, index, out);
+            used.insert(twin);
+            flows[*index as usize].counted = false;
+            continue;
+        }
+        let is_one_client = twins.iter().all(|&twin| client(twin) == client(twins[0]));
+        let mut beside = outer_by_twin[twin_key]
+            .iter()
+            .map(|&other| &flows[other as usize]);
+        let is_one_far = beside.all(|other| !near(other, flow) || far_key(other) == Some(far));
+        if let Some(&twin) = twins.first().filter(|_| is_one_client || is_one_far) {
+            used.insert(twin);
+            take_over(flows, twin, *index, out);
+        } else if inner().any(covers) {
+            flows[*index as usize].counted = false;
         }
     }
 }

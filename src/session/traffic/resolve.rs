@@ -7,10 +7,8 @@ use std::net::IpAddr;
 
 use chrono::DateTime;
 
-use super::flow::{
-    Action, Direction, Flow, Flows, Leg, NONE, Path, RecorderIds, RefusedBy, Text, Texts,
-};
-use crate::nacl::{self, Nacl};
+use super::flow::{Direction, Flow, Flows, Leg, NONE, Path, RecorderIds, Text, Texts};
+use super::witness::{direction, forwarding_interfaces, leads, next_is, own_addresses};
 use crate::topology::{
     Class, Endpoint, Family, History, InterfaceKind, Network, Route, RouteTarget, Scope, Subnet,
     Vantage, is_private,
@@ -38,7 +36,7 @@ pub(super) struct End<'n> {
 /// Who recorded a flow, at the time of the flow.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Recorder<'n> {
-    network: &'n Network,
+    pub(super) network: &'n Network,
     pub(super) account_id: Option<&'n str>,
     pub(super) region: Option<&'n str>,
     pub(super) vpc_id: Option<&'n str>,
@@ -51,7 +49,49 @@ pub(super) struct Recorder<'n> {
     /// The same for records of one interface, whatever their format says beside its id.
     place: u32,
     /// The interface's own address as its records show it, where the topology does not know the interface.
-    own: Option<IpAddr>,
+    pub(super) own: Option<IpAddr>,
+}
+
+impl Recorder<'_> {
+    fn is_in_subnet(&self, address: IpAddr) -> bool {
+        self.vantage.subnet.is_some_and(|subnet| {
+            let mut blocks = subnet.cidr_block.iter().chain(&subnet.ipv6_cidr_blocks);
+            blocks.any(|block| block.contains(&address))
+        })
+    }
+}
+
+/// How an address of a record stands to the interface that recorded it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Side {
+    /// It is the interface's own.
+    Own,
+    /// On the interface's side, but the packet may only pass through.
+    Near,
+    Far,
+}
+
+/// The sides of a record's source and destination.
+fn sides(flow: &Flow, recorder: &Recorder<'_>) -> (Side, Side) {
+    // What a regional NAT gateway takes in or hands back names the far end on both levels: only its public addresses are its own.
+    let of_regional =
+        |address: Option<IpAddr>, other: Option<IpAddr>| match recorder.vantage.nat_gateway {
+            Some(nat) => address.is_some_and(|address| nat.public_addresses.contains(&address)),
+            None => ![address, other].into_iter().flatten().any(is_private),
+        };
+    let side = |address: Option<IpAddr>, seen: Option<IpAddr>, other: Option<IpAddr>| match recorder
+        .kind
+    {
+        InterfaceKind::RegionalNat if of_regional(address, other) => Side::Own,
+        InterfaceKind::RegionalNat => Side::Far,
+        _ if address == seen => Side::Own,
+        _ => Side::Near,
+    };
+    match flow.direction {
+        Direction::Egress => (side(flow.src, flow.at_src, flow.dst), Side::Far),
+        Direction::Ingress => (Side::Far, side(flow.dst, flow.at_dst, flow.src)),
+        Direction::Unknown => (Side::Far, Side::Far),
+    }
 }
 
 /// A route in force, as a flow meets it.
@@ -115,6 +155,7 @@ pub(super) fn resolve<'n>(
         texts: &flows.texts,
         ids: &flows.recorders,
         own: own_addresses(rows, flows, history),
+        forwarding: forwarding_interfaces(rows, flows),
         recorders: HashMap::new(),
         places: HashMap::new(),
         end_keys: HashMap::new(),
@@ -153,56 +194,14 @@ impl From<Flows> for (Vec<Flow>, Known) {
     }
 }
 
-/// The address that stands in every record of an interface is its own (`srcaddr` of what it sends and `dstaddr` of what it receives
-/// are always its primary private address: Amazon VPC User Guide). Only for interfaces that the topology does not know and records
-/// that do not say their direction; none where two addresses fit.
-fn own_addresses(rows: &[Flow], flows: &Known, history: &History) -> HashMap<Text, IpAddr> {
-    let mut candidates: HashMap<Text, Vec<IpAddr>> = HashMap::new();
-    let mut known: HashSet<Text> = HashSet::new();
-    for flow in rows
-        .iter()
-        .filter(|flow| flow.direction == Direction::Unknown)
-    {
-        let interface = flows.recorders[flow.recorder as usize].interface_id;
-        let Some(id) = flows
-            .texts
-            .get(interface)
-            .filter(|_| !known.contains(&interface))
-        else {
-            continue;
-        };
-        let ends: Vec<IpAddr> = [flow.at_src, flow.at_dst].into_iter().flatten().collect();
-        match candidates.get_mut(&interface) {
-            Some(left) => left.retain(|address| ends.contains(address)),
-            None if history
-                .networks()
-                .any(|network| network.interface(id).is_some()) =>
-            {
-                known.insert(interface);
-            }
-            None => {
-                candidates.insert(interface, ends);
-            }
-        }
-    }
-    let only = |left: Vec<IpAddr>| match left.as_slice() {
-        [own] => Some(*own),
-        // Records of one peer only hold both: of a private and a public IPv4 address, the private one is the interface's.
-        [a, b] if is_private(*a) != is_private(*b) => Some(if is_private(*a) { *a } else { *b }),
-        _ => None,
-    };
-    candidates
-        .into_iter()
-        .filter_map(|(interface, left)| Some((interface, only(left)?)))
-        .collect()
-}
-
 /// A network by its place in memory: snapshots are built once and kept.
-type NetworkKey = usize;
+pub(super) type NetworkKey = usize;
 
 type RecorderKey = (u32, NetworkKey, Option<(IpAddr, IpAddr)>);
 
-fn key_of(network: &Network) -> NetworkKey {
+type EndKey = (u32, IpAddr, Text, Side);
+
+pub(super) fn key_of(network: &Network) -> NetworkKey {
     std::ptr::from_ref(network) as usize
 }
 
@@ -211,10 +210,11 @@ struct Resolver<'n> {
     texts: &'n Texts,
     ids: &'n [RecorderIds],
     own: HashMap<Text, IpAddr>,
+    forwarding: HashSet<Text>,
     /// By ids, snapshot and, for records that name nothing we know, by their addresses.
     recorders: HashMap<RecorderKey, u32>,
     places: HashMap<(Text, Text, Text), u32>,
-    end_keys: HashMap<(u32, IpAddr, Text, bool), u32>,
+    end_keys: HashMap<EndKey, u32>,
     way_keys: HashMap<(NetworkKey, &'n str, IpAddr), u32>,
     /// The NAT gateway of each of their interfaces.
     nats: HashMap<NetworkKey, HashMap<&'n str, &'n str>>,
@@ -233,15 +233,13 @@ impl<'n> Resolver<'n> {
         flow.recorder = self.recorder(flow, ids, network);
         let recorder = self.resolved.recorders[flow.recorder as usize];
         flow.direction = direction(flow, &recorder);
-        // The own side's address is the interface's, unless the packet only passes through.
-        let src_is_own = flow.direction == Direction::Egress && flow.src == flow.at_src;
-        let dst_is_own = flow.direction == Direction::Ingress && flow.dst == flow.at_dst;
-        flow.src_end = self.end(flow.src, flow.src_service, flow.recorder, src_is_own);
+        let (src_side, dst_side) = sides(flow, &recorder);
+        flow.src_end = self.end(flow.src, flow.src_service, flow.recorder, src_side);
         flow.dst_end = match self.texts.get(ids.tgw_dst_vpc_id) {
             Some(vpc_id) => {
                 self.end_behind_tgw(flow, vpc_id, self.texts.get(ids.tgw_dst_subnet_id), network)
             }
-            None => self.end(flow.dst, flow.dst_service, flow.recorder, dst_is_own),
+            None => self.end(flow.dst, flow.dst_service, flow.recorder, dst_side),
         };
         flow.leg = self.leg(flow, &recorder);
         flow.route = self.way(flow, network);
@@ -299,6 +297,7 @@ impl<'n> Resolver<'n> {
             (None, _) if resource_id.is_some_and(|id| id.starts_with("nat-")) => {
                 InterfaceKind::RegionalNat
             }
+            (None, _) if self.forwarding.contains(&ids.interface_id) => InterfaceKind::Nat,
             (None, _) => InterfaceKind::Interface,
         };
         let nat_id = match kind {
@@ -364,15 +363,24 @@ impl<'n> Resolver<'n> {
         nats.get(interface_id).copied()
     }
 
-    /// What an address of a record means to its recorder. `is_own`: it is the recording interface's own.
-    fn end(&mut self, address: Option<IpAddr>, service: Text, recorder: u32, is_own: bool) -> u32 {
+    /// What an address of a record means to its recorder.
+    fn end(&mut self, address: Option<IpAddr>, service: Text, recorder: u32, side: Side) -> u32 {
         let Some(address) = address else { return NONE };
-        let key = (recorder, address, service, is_own);
+        let key = (recorder, address, service, side);
         if let Some(&end) = self.end_keys.get(&key) {
             return end;
         }
         let by = self.resolved.recorders[recorder as usize];
         let endpoint = by.network.resolve(&by.vantage, address);
+        // A container's address that the topology does not list is still of the interface in whose subnet it lies.
+        let is_listed = endpoint.interface.is_some();
+        let is_own = match side {
+            Side::Own => true,
+            Side::Near => {
+                !is_listed && by.kind == InterfaceKind::Interface && by.is_in_subnet(address)
+            }
+            Side::Far => false,
+        };
         let mut end = self.end_of(endpoint, address, service, by.network);
         if is_own && !matches!(end.scope, Scope::Special) {
             end.scope = Scope::Vpc;
@@ -416,11 +424,11 @@ impl<'n> Resolver<'n> {
         network: &'n Network,
     ) -> u32 {
         let Some(address) = flow.dst else { return NONE };
-        let near = self.end(flow.dst, flow.dst_service, flow.recorder, false);
+        let near = self.end(flow.dst, flow.dst_service, flow.recorder, Side::Far);
         let Some(vpc) = network.vpc(vpc_id).filter(|vpc| vpc.contains(address)) else {
             return near;
         };
-        let key = (u32::MAX - near, address, flow.dst_service, true);
+        let key = (u32::MAX - near, address, flow.dst_service, Side::Far);
         if let Some(&end) = self.end_keys.get(&key) {
             return end;
         }
@@ -483,7 +491,7 @@ impl<'n> Resolver<'n> {
         }
     }
 
-    fn push_end(&mut self, key: (u32, IpAddr, Text, bool), end: End<'n>) -> u32 {
+    fn push_end(&mut self, key: EndKey, end: End<'n>) -> u32 {
         self.resolved.ends.push(end);
         let end = index(self.resolved.ends.len() - 1);
         self.end_keys.insert(key, end);
@@ -526,7 +534,11 @@ impl<'n> Resolver<'n> {
                 let passes_through = match (own, recorder.interface_id) {
                     (Some(end), Some(id)) => match end.interface_id {
                         Some(owner) => owner != id,
-                        None => end.scope != Scope::Vpc && recorder.vantage.vpc.is_some(),
+                        None => {
+                            let is_public =
+                                matches!(end.scope, Scope::Internet | Scope::AwsService);
+                            is_public || end.scope != Scope::Vpc && recorder.vantage.vpc.is_some()
+                        }
                     },
                     _ => false,
                 };
@@ -547,6 +559,14 @@ impl<'n> Resolver<'n> {
             (None, Some(subnet)) => (subnet, flow.src),
             (None, None) => return NONE,
         };
+        // Link-local and multicast addresses are not routed.
+        let is_special = |end: u32| {
+            let end = self.resolved.end(end);
+            end.is_some_and(|end| end.scope == Scope::Special)
+        };
+        if is_special(flow.src_end) || is_special(flow.dst_end) {
+            return NONE;
+        }
         let (Some(far), Some(_)) = (far, subnet.route_table_id.as_deref()) else {
             return NONE;
         };
@@ -595,150 +615,6 @@ impl<'n> Resolver<'n> {
             Path::Expected
         } else {
             Path::Contradicts
-        }
-    }
-}
-
-/// Whether a `traffic-path` code can be what a route to this target gives (Amazon VPC User Guide, `traffic-path`). What passes
-/// a NAT gateway, a transit gateway or an appliance shows as 1, another resource in the VPC. No code is documented for an
-/// egress-only internet gateway.
-fn leads(code: i32, target: RouteTarget) -> bool {
-    use RouteTarget as To;
-    match target {
-        To::InternetGateway => matches!(code, 2 | 8),
-        To::GatewayEndpoint => matches!(code, 2 | 7),
-        To::VpnGateway => code == 3,
-        To::Peering => matches!(code, 4 | 5),
-        To::CarrierGateway | To::LocalGateway => matches!(code, 1 | 6),
-        To::NatGateway
-        | To::NatInstance
-        | To::TransitGateway
-        | To::InspectionEndpoint
-        | To::Interface
-        | To::Local => code == 1,
-        To::CoreNetwork | To::OdbNetwork | To::EgressOnlyInternetGateway | To::None => true,
-    }
-}
-
-/// Whether the next hop can be what a route to this target gives (Amazon VPC User Guide, `next-hop-interface-type`).
-fn next_is(kind: &str, target: RouteTarget) -> bool {
-    match kind {
-        "nat_gateway" | "regional_nat_gateway" => target == RouteTarget::NatGateway,
-        "transit_gateway" => matches!(
-            target,
-            RouteTarget::TransitGateway | RouteTarget::CoreNetwork
-        ),
-        _ => true,
-    }
-}
-
-/// The way the packets cross the interface: the record's own word, else by whose address stands where.
-fn direction(flow: &Flow, recorder: &Recorder<'_>) -> Direction {
-    if flow.direction != Direction::Unknown {
-        return flow.direction;
-    }
-    let (src, dst) = (flow.at_src, flow.at_dst);
-    let either = |is_ours: &dyn Fn(IpAddr) -> bool| match (
-        src.is_some_and(is_ours),
-        dst.is_some_and(is_ours),
-    ) {
-        (true, false) => Direction::Egress,
-        (false, true) => Direction::Ingress,
-        _ => Direction::Unknown,
-    };
-    if let Some(interface) = recorder.vantage.interface {
-        return either(&|address| interface.owns(address));
-    }
-    if let Some(own) = recorder.own {
-        return either(&|address| address == own);
-    }
-    if let Some(nat) = recorder.vantage.nat_gateway {
-        let by_nat = either(&|address| nat.public_addresses.contains(&address));
-        // What a regional NAT gateway takes in from the VPC is ingress to it.
-        return match (by_nat, recorder.vantage.vpc) {
-            (Direction::Unknown, Some(vpc)) => match either(&|address| vpc.contains(address)) {
-                Direction::Egress => Direction::Ingress,
-                Direction::Ingress => Direction::Egress,
-                Direction::Unknown => Direction::Unknown,
-            },
-            (known, _) => known,
-        };
-    }
-    if let Some(subnet) = recorder.vantage.subnet {
-        let blocks = || subnet.cidr_block.iter().chain(&subnet.ipv6_cidr_blocks);
-        let by_subnet = either(&|address| blocks().any(|block| block.contains(&address)));
-        if by_subnet != Direction::Unknown {
-            return by_subnet;
-        }
-    }
-    match recorder.vantage.vpc {
-        Some(vpc) => either(&|address| vpc.contains(address)),
-        None => Direction::Unknown,
-    }
-}
-
-/// Says which layer refused a rejected record (Amazon VPC User Guide, "Network ACLs", "Security groups", and `reject-reason`).
-pub(super) struct Refusals<'r, 'n> {
-    resolved: &'r Resolved<'n>,
-    nacls: HashMap<(NetworkKey, &'n str), Option<Nacl>>,
-}
-
-impl<'r, 'n> Refusals<'r, 'n> {
-    pub(super) fn new(resolved: &'r Resolved<'n>) -> Self {
-        Self {
-            resolved,
-            nacls: HashMap::new(),
-        }
-    }
-
-    pub(super) fn of(&mut self, flow: &Flow) -> RefusedBy {
-        if flow.action != Action::Reject {
-            return RefusedBy::Nobody;
-        }
-        match self.resolved.text(flow.reject_reason) {
-            Some("BPA") => return RefusedBy::BlockPublicAccess,
-            Some("EC") => return RefusedBy::EncryptionControls,
-            _ => {}
-        }
-        if flow.late {
-            return RefusedBy::LatePacket;
-        }
-        let subnet_of = |end: u32| self.resolved.end(end).and_then(|end| end.subnet_id);
-        let (src, dst) = (subnet_of(flow.src_end), subnet_of(flow.dst_end));
-        if src.is_some() && src == dst {
-            // A network ACL is asked only when traffic enters or leaves the subnet.
-            return RefusedBy::SecurityGroup;
-        }
-        self.by_rules(flow).unwrap_or(RefusedBy::Undecidable)
-    }
-
-    /// The network ACL's answer: what it lets through and was refused all the same, a security group refused.
-    fn by_rules(&mut self, flow: &Flow) -> Option<RefusedBy> {
-        let recorder = self.resolved.recorder(flow.recorder);
-        let (direction, remote) = match flow.direction {
-            Direction::Egress => (nacl::Direction::Egress, flow.dst?),
-            Direction::Ingress => (nacl::Direction::Ingress, flow.src?),
-            Direction::Unknown => return None,
-        };
-        let nacl_id = recorder.vantage.subnet?.nacl_id.as_deref()?;
-        let nacl = self
-            .nacls
-            .entry((key_of(recorder.network), nacl_id))
-            .or_insert_with(|| {
-                let record = recorder.network.nacl(nacl_id)?;
-                Some(Nacl::from_record(record))
-            });
-        let packet = nacl::Packet {
-            direction,
-            protocol: u8::try_from(flow.protocol?).ok()?,
-            remote,
-            dst_port: flow.dst_port.and_then(|port| u16::try_from(port).ok()),
-        };
-        let verdict = nacl.as_ref()?.evaluate(&packet);
-        match verdict.action {
-            nacl::Action::Allow => Some(RefusedBy::SecurityGroup),
-            nacl::Action::Deny => Some(RefusedBy::Nacl(verdict.rule_number)),
-            nacl::Action::Undecidable => None,
         }
     }
 }
