@@ -161,7 +161,7 @@ pub(super) fn summarize(summary: &IngestSummary, printer: &Printer) {
 
 /// Fails where not one object could be read: a run over the wrong folder must not look like a quiet network.
 pub(super) fn refuse_nothing(sources: &[String], summary: &IngestSummary) -> anyhow::Result<()> {
-    if summary.objects + summary.already_in > 0 {
+    if summary.objects + summary.already_in + summary.changed.count() > 0 {
         return Ok(());
     }
     let place = sources

@@ -109,8 +109,9 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
 /// Logs go to stderr: warnings, more with `-v`, less with `-q`. `FLOWSCOUT_LOG` takes a filter of its own.
 fn start_logging((verbose, quiet): (u8, u8)) {
     let level = match (verbose, quiet) {
-        (0, 0) => "error,flowscout=warn",
-        (0, _) => "error",
+        // The Delta library calls a lost race an error, and what it finds damaged comes back to us as one.
+        (0, 0) => "error,flowscout=warn,deltalake_core=off,buoyant_kernel=off",
+        (0, _) => "error,deltalake_core=off,buoyant_kernel=off",
         (1, _) => "warn,flowscout=info",
         _ => "info,flowscout=debug",
     };

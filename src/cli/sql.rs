@@ -1,7 +1,8 @@
 //! `sql`: one statement over a lake or straight over raw logs.
 
+use std::collections::HashSet;
 use std::io::{IsTerminal, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -15,7 +16,7 @@ use super::printer::Printer;
 use super::{Outcome, knowledge};
 use crate::lake::{Lake, LakeUri};
 use crate::policy::Policy;
-use crate::report::{ReportError, RowWriter};
+use crate::report::RowWriter;
 use crate::session::{RawLogs, Session, SessionError, timestamp_scalar};
 use crate::source::{Listed, Location, Selection, Source};
 
@@ -52,6 +53,9 @@ pub(super) async fn run(
     let statement = statement(&args)?;
     let settings = knowledge::settings(&args.network.addresses)?;
     let imported = knowledge::import(&args.network.topology, Utc::now(), printer)?;
+    let mut raw = None;
+    // A copy of standard input, which is there only once; it goes when this function does.
+    let spool = tempfile::tempdir()?;
     let session = if args.logs.is_empty() {
         let lake = Lake::open(&LakeUri::parse(&args.lake.lake)?).await?;
         let mut snapshots = knowledge::snapshots(&lake).await?;
@@ -59,27 +63,56 @@ pub(super) async fn run(
         let knowledge = knowledge::knowledge(snapshots, settings, Policy::default());
         Session::over_lake(&lake, &knowledge).await?
     } else {
-        let logs = raw_logs(&args).await?;
+        let logs = Arc::new(raw_logs(&args, spool.path()).await?);
         let knowledge =
             knowledge::knowledge(imported.into_iter().collect(), settings, Policy::default());
-        Session::over_logs(logs, &knowledge)?
+        raw = Some(Arc::clone(&logs));
+        Session::over_logs(&logs, &knowledge)?
     };
-    let values = args
-        .param
-        .iter()
-        .map(|(name, text)| (name.clone(), value(text)))
-        .collect();
-    let frame = session.plan(&statement, values).await?;
+    let frame = session.plan_typed(&statement, &args.param, value).await?;
     let schema = Arc::clone(frame.schema().inner());
     let mut rows = frame.execute_stream().await.map_err(SessionError::Run)?;
     let mut writer = RowWriter::try_new(printer.out(), &schema, printer.format())?;
     while let Some(batch) = rows.try_next().await.map_err(SessionError::Run)? {
         writer.write(&batch)?;
     }
-    writer
-        .finish()
-        .map_err(ReportError::into)
-        .map(|()| Outcome::Done)
+    writer.finish()?;
+    if let Some(logs) = raw {
+        tell_unread(&args, &logs, printer)?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// Says which objects gave no rows, and fails where not one was a flow log.
+fn tell_unread(args: &SqlArgs, logs: &RawLogs, printer: &Printer) -> anyhow::Result<()> {
+    let unread = logs.unread();
+    for (key, _, reason) in unread
+        .iter()
+        .filter(|(_, outcome, _)| *outcome == crate::lake::Outcome::SetAside)
+    {
+        printer.warn(&format!(
+            "`{key}`: set aside, none of its rows are in the answer: {reason}"
+        ));
+    }
+    let mut skipped = unread
+        .iter()
+        .filter(|(_, outcome, _)| *outcome == crate::lake::Outcome::Skipped);
+    let count = skipped.clone().count();
+    let Some((key, _, reason)) = skipped.next().or(unread.first()) else {
+        return Ok(());
+    };
+    if unread.len() == logs.len() {
+        bail!(
+            "{} holds no flow logs: `{key}`: {reason}",
+            args.logs.join(", ")
+        );
+    }
+    if count > 0 {
+        printer.say(&format!(
+            "{count} objects are not flow logs, such as `{key}`: {reason}"
+        ));
+    }
+    Ok(())
 }
 
 fn statement(args: &SqlArgs) -> anyhow::Result<String> {
@@ -105,7 +138,7 @@ fn statement(args: &SqlArgs) -> anyhow::Result<String> {
 }
 
 /// Lists what the tables will read; nothing is fetched yet.
-async fn raw_logs(args: &SqlArgs) -> anyhow::Result<RawLogs> {
+async fn raw_logs(args: &SqlArgs, spool: &Path) -> anyhow::Result<RawLogs> {
     let selection = Selection {
         from: None,
         to: None,
@@ -113,12 +146,25 @@ async fn raw_logs(args: &SqlArgs) -> anyhow::Result<RawLogs> {
         regions: args.source.region.clone(),
     };
     let mut objects = Vec::new();
+    let mut known = HashSet::new();
     for text in &args.logs {
-        let source =
-            Arc::new(Source::open(Location::parse(text)?, &args.source.s3_settings()).await?);
+        let mut location = Location::parse(text)?;
+        let is_stdin = matches!(location, Location::Stdin);
+        if is_stdin {
+            let path = spool.join("stdin");
+            let mut file = std::fs::File::create(&path).context("cannot keep standard input")?;
+            std::io::copy(&mut std::io::stdin(), &mut file)
+                .context("cannot keep standard input")?;
+            location = Location::Path(path);
+        }
+        let source = Source::open(location, &args.source.s3_settings()).await?;
+        let source = Arc::new(source);
         let mut listed = source.list(selection.clone());
         while let Some(found) = listed.try_next().await? {
-            if let Listed::Object(object) = found {
+            // The same object by two ways is read once.
+            if let Listed::Object(object) = found
+                && known.insert(object.key.clone())
+            {
                 objects.push((Arc::clone(&source), object));
             }
         }

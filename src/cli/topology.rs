@@ -69,6 +69,9 @@ async fn import(args: ImportArgs, printer: &Printer) -> anyhow::Result<Outcome> 
     let Some(snapshot) = knowledge::import(&args.paths, at, printer)? else {
         bail!("there is nothing to import")
     };
+    if snapshot.resources.counts().is_empty() {
+        bail!("there is nothing to import: not one resource could be read");
+    }
     let lake = Lake::open_or_create(&LakeUri::parse(&args.lake.lake)?).await?;
     let put = lake
         .put_topology(at, &snapshot.content_hash(), snapshot.to_bytes().into())

@@ -1,9 +1,10 @@
 //! `flows`, `coverage`, `objects` and `bad_lines` straight from raw logs: decoded while the query runs, only the columns it asks for.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
@@ -29,12 +30,12 @@ use crate::source::{Object, Source, gzip};
 /// The objects that the tables read, listed once, with the format for logs that have no header.
 #[derive(Debug)]
 pub struct RawLogs {
-    /// Where each object is fetched from, and the object.
-    pub objects: Vec<(Arc<Source>, Object)>,
-    /// The format of logs without a header; the v2 default if none.
-    pub log_format: Option<Header>,
+    objects: Vec<(Arc<Source>, Object)>,
+    log_format: Option<Header>,
     /// What a full pass over the objects found, read at most once.
     findings: OnceCell<Side>,
+    /// Objects that gave nothing so far, by key: what became of them, and why.
+    unread: Mutex<BTreeMap<String, (Outcome, String)>>,
 }
 
 /// What is not a flow: the other three tables.
@@ -46,13 +47,43 @@ struct Side {
 }
 
 impl RawLogs {
-    /// The raw logs of `objects`.
+    /// The raw logs of `objects`: where each is fetched from, and the object. `log_format` is the format of logs without a header; the v2
+    /// default if none.
     pub fn new(objects: Vec<(Arc<Source>, Object)>, log_format: Option<Header>) -> Self {
         Self {
             objects,
             log_format,
             findings: OnceCell::new(),
+            unread: Mutex::default(),
         }
+    }
+
+    /// How many objects there are.
+    pub fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+    }
+
+    /// The objects that gave no rows to the queries so far: key, what became of it, and why.
+    pub fn unread(&self) -> Vec<(String, Outcome, String)> {
+        let unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        unread
+            .iter()
+            .map(|(key, (outcome, reason))| (key.clone(), *outcome, reason.clone()))
+            .collect()
+    }
+
+    fn note(&self, key: &str, error: &ObjectError) {
+        let outcome = match error {
+            ObjectError::NotAFlowLog { .. } => Outcome::Skipped,
+            ObjectError::Unreadable { .. } => Outcome::SetAside,
+        };
+        let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        unread.insert(key.to_owned(), (outcome, error.reason()));
     }
 
     async fn side(self: &Arc<Self>) -> Result<Side> {
@@ -159,24 +190,73 @@ impl PartitionStream for Decoding {
                     columns: Some(columns.clone()),
                     batch_rows,
                 };
-                let (sender, schema) = (sender.clone(), Arc::clone(&schema));
-                let read = decode(from, object, options, move |batch| {
-                    let batch = as_views(&batch, &schema);
-                    if sender.blocking_send(batch).is_err() {
-                        ControlFlow::Break(())
-                    } else {
-                        ControlFlow::Continue(())
-                    }
-                })
-                .await?;
-                if let Err(error @ ObjectError::Unreadable { .. }) = read {
-                    tracing::warn!(object = %object.key, %error, "set an object aside");
+                match whole(from, object, options, &sender, &schema).await? {
+                    Ok(ControlFlow::Continue(())) => {}
+                    Ok(ControlFlow::Break(())) => break,
+                    Err(error) => logs.note(&object.key, &error),
                 }
             }
             Ok(())
         });
         stream.build()
     }
+}
+
+/// Memory for the rows of an object that is not yet known to be whole.
+const HELD_BYTES: usize = 64 << 20;
+
+/// Hands over all rows of an object, or none: its rows are held until its end has been read. An object too large to hold is read
+/// twice, the first time only to see that it is whole.
+async fn whole(
+    from: &Arc<Source>,
+    object: &Object,
+    options: ReadOptions,
+    sender: &mpsc::Sender<Result<RecordBatch>>,
+    schema: &SchemaRef,
+) -> Result<std::result::Result<ControlFlow<()>, ObjectError>> {
+    let held = Arc::new(Mutex::new((Vec::new(), 0)));
+    let hold = {
+        let held = Arc::clone(&held);
+        move |batch: RecordBatch| {
+            let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+            held.1 += batch.get_array_memory_size();
+            held.0.push(batch);
+            if held.1 > HELD_BYTES {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        }
+    };
+    if let Err(error) = decode(from, object, options.clone(), hold).await? {
+        return Ok(Err(error));
+    }
+    let (batches, bytes) =
+        std::mem::take(&mut *held.lock().unwrap_or_else(PoisonError::into_inner));
+    if bytes <= HELD_BYTES {
+        for batch in batches {
+            if sender.send(as_views(&batch, schema)).await.is_err() {
+                return Ok(Ok(ControlFlow::Break(())));
+            }
+        }
+        return Ok(Ok(ControlFlow::Continue(())));
+    }
+    drop(batches);
+    let check = ReadOptions {
+        columns: Some(Vec::new()),
+        ..options.clone()
+    };
+    if let Err(error) = decode(from, object, check, |_| ControlFlow::Continue(())).await? {
+        return Ok(Err(error));
+    }
+    let (sender, schema) = (sender.clone(), Arc::clone(schema));
+    let send = move |batch: RecordBatch| match sender.blocking_send(as_views(&batch, &schema)) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(_) => ControlFlow::Break(()),
+    };
+    Ok(decode(from, object, options, send)
+        .await?
+        .map(|_| ControlFlow::Continue(())))
 }
 
 /// Fetches and decodes one object on a blocking thread. The outer error ends the query, the inner one concerns this object only.

@@ -115,17 +115,16 @@ impl Session {
     ///
     /// # Errors
     /// When a table can't be built.
-    pub fn over_logs(logs: RawLogs, knowledge: &Knowledge) -> Result<Self, SessionError> {
-        let logs = Arc::new(logs);
+    pub fn over_logs(logs: &Arc<RawLogs>, knowledge: &Knowledge) -> Result<Self, SessionError> {
         let session = Self { context: context() };
         for (name, table) in [
             ("coverage", SideTable::Coverage),
             ("objects", SideTable::Objects),
             ("bad_lines", SideTable::BadLines),
         ] {
-            session.register(name, Arc::new(RawSide::new(Arc::clone(&logs), table)))?;
+            session.register(name, Arc::new(RawSide::new(Arc::clone(logs), table)))?;
         }
-        session.complete(Arc::new(RawFlows::new(logs)), knowledge)?;
+        session.complete(Arc::new(RawFlows::new(Arc::clone(logs))), knowledge)?;
         Ok(session)
     }
 
@@ -163,38 +162,46 @@ impl Session {
         sql: &str,
         values: Vec<(String, ScalarValue)>,
     ) -> Result<DataFrame, SessionError> {
+        with_values(self.read_only(sql).await?, values)
+    }
+
+    /// Plans a statement as [`Session::plan`], with values as they are typed: a value that is compared with text stays text, every
+    /// other becomes what `guess` makes of it.
+    ///
+    /// # Errors
+    /// As [`Session::plan`].
+    pub async fn plan_typed(
+        &self,
+        sql: &str,
+        values: &[(String, String)],
+        guess: impl Fn(&str) -> ScalarValue,
+    ) -> Result<DataFrame, SessionError> {
+        let frame = self.read_only(sql).await?;
+        let types = frame
+            .logical_plan()
+            .get_parameter_types()
+            .map_err(SessionError::Plan)?;
+        let typed = values.iter().map(|(name, text)| {
+            let data_type = types.get(&format!("${name}")).and_then(Option::as_ref);
+            let value = match data_type {
+                Some(data_type) if data_type.is_string() => {
+                    ScalarValue::Utf8View(Some(text.clone()))
+                }
+                _ => guess(text),
+            };
+            (name.clone(), value)
+        });
+        with_values(frame, typed.collect())
+    }
+
+    async fn read_only(&self, sql: &str) -> Result<DataFrame, SessionError> {
         let options = SQLOptions::new()
             .with_allow_ddl(false)
             .with_allow_dml(false)
             .with_allow_statements(false);
-        let frame = self
-            .context
+        self.context
             .sql_with_options(sql, options)
             .await
-            .map_err(SessionError::Plan)?;
-        let named: HashSet<String> = frame
-            .logical_plan()
-            .get_parameter_names()
-            .map_err(SessionError::Plan)?
-            .into_iter()
-            .collect();
-        if named.is_empty() {
-            return Ok(frame);
-        }
-        let values: Vec<(String, ScalarValue)> = values
-            .into_iter()
-            .filter(|(name, _)| named.contains(&format!("${name}")))
-            .collect();
-        if let Some(name) = named
-            .iter()
-            .find(|named| !values.iter().any(|(name, _)| format!("${name}") == **named))
-        {
-            return Err(SessionError::MissingParameter {
-                name: name.trim_start_matches('$').to_owned(),
-            });
-        }
-        frame
-            .with_param_values(ParamValues::from(values))
             .map_err(SessionError::Plan)
     }
 
@@ -260,6 +267,37 @@ impl Session {
             .find(|batch| batch.num_rows() > 0)
             .and_then(|batch| at(batch, 0).zip(at(batch, 1))))
     }
+}
+
+/// Of the values, those that a plan names, in their places.
+fn with_values(
+    frame: DataFrame,
+    values: Vec<(String, ScalarValue)>,
+) -> Result<DataFrame, SessionError> {
+    let named: HashSet<String> = frame
+        .logical_plan()
+        .get_parameter_names()
+        .map_err(SessionError::Plan)?
+        .into_iter()
+        .collect();
+    if named.is_empty() {
+        return Ok(frame);
+    }
+    let values: Vec<(String, ScalarValue)> = values
+        .into_iter()
+        .filter(|(name, _)| named.contains(&format!("${name}")))
+        .collect();
+    if let Some(name) = named
+        .iter()
+        .find(|named| !values.iter().any(|(name, _)| format!("${name}") == **named))
+    {
+        return Err(SessionError::MissingParameter {
+            name: name.trim_start_matches('$').to_owned(),
+        });
+    }
+    frame
+        .with_param_values(ParamValues::from(values))
+        .map_err(SessionError::Plan)
 }
 
 /// A time as queries take it.

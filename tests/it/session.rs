@@ -187,8 +187,11 @@ async fn raw_logs_and_the_lake_give_the_same_rows() {
         Listed::Object(object) => Some((Arc::clone(&source), object)),
         Listed::Skipped { .. } => None,
     });
-    let over_logs =
-        Session::over_logs(RawLogs::new(objects.collect(), None), &knowledge()).unwrap();
+    let over_logs = Session::over_logs(
+        &Arc::new(RawLogs::new(objects.collect(), None)),
+        &knowledge(),
+    )
+    .unwrap();
     for sql in [
         "SELECT * FROM flows ORDER BY start, srcport",
         "SELECT * FROM traffic ORDER BY start, src_port",
@@ -206,7 +209,8 @@ async fn raw_logs_and_the_lake_give_the_same_rows() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn functions_say_what_they_are_asked() {
-    let session = Session::over_logs(RawLogs::new(Vec::new(), None), &knowledge()).unwrap();
+    let session =
+        Session::over_logs(&Arc::new(RawLogs::new(Vec::new(), None)), &knowledge()).unwrap();
     for (call, answer) in [
         ("cidr_contains('10.0.0.0/8', '10.1.2.3')", "true"),
         ("cidr_contains('10.0.0.0/8', '11.1.2.3')", "false"),
@@ -250,7 +254,8 @@ async fn functions_say_what_they_are_asked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn statements_only_read() {
-    let session = Session::over_logs(RawLogs::new(Vec::new(), None), &knowledge()).unwrap();
+    let session =
+        Session::over_logs(&Arc::new(RawLogs::new(Vec::new(), None)), &knowledge()).unwrap();
     for statement in [
         "CREATE TABLE t (a INT)",
         "INSERT INTO flows SELECT * FROM flows",

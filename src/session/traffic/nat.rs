@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use super::conversation::{near, overlap};
 use super::flow::{Direction, Flow, Initiator, Leg};
 use super::resolve::{Resolved, Way};
-use crate::topology::RouteTarget;
+use crate::topology::{RouteTarget, Scope};
 
 /// What the two sides of a gateway have in common: the far end, the protocol, and which way.
 type FarKey = (IpAddr, Option<i32>, Option<i32>, bool);
@@ -179,7 +179,10 @@ fn inner_key(flow: &Flow, resolved: &Resolved<'_>) -> Option<FarKey> {
     if flow.leg != Leg::NatInside && gateway_of(flow, resolved).is_none() {
         return None;
     }
-    let is_ours = |end: u32| resolved.end(end).is_some_and(|end| end.vpc_id.is_some());
+    let is_ours = |end: u32| {
+        let end = resolved.end(end);
+        end.is_some_and(|end| !matches!(end.scope, Scope::Internet | Scope::AwsService))
+    };
     match (is_ours(flow.src_end), is_ours(flow.dst_end)) {
         (true, false) => Some((flow.dst?, flow.dst_port, flow.protocol, true)),
         (false, true) => Some((flow.src?, flow.src_port, flow.protocol, false)),
