@@ -1,0 +1,177 @@
+//! The cases of `tests/detections/<id>/<case>`: a folder added there is a test more.
+//!
+//! | File | Holds |
+//! |---|---|
+//! | `logs/` | flow logs in any format |
+//! | `topology/` | what `aws ec2 describe-*` prints |
+//! | `policy.toml` | what the owner expects; none without it |
+//! | `window.txt` | the window: two times; without it, all that was read |
+//! | `expected.ndjson` | a line for each finding, with the keys that are compared; empty where nothing may be found |
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use chrono::TimeDelta;
+use flowscout::detect::{self, Catalog, Finding, Window};
+use flowscout::policy::Policy;
+use flowscout::session::Session;
+use serde_json::Value;
+
+use crate::harness::{Place, block_on, time};
+
+/// What every expected row names, beside what the case adds.
+const KEYS: [&str; 12] = [
+    "severity", "subnet_id", "interface_id", "src_addr", "dst_addr", "dst_subnet_id", "dst_port", "protocol", "flows", "packets",
+    "bytes", "expected_by",
+];
+
+fn folders(of: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = fs::read_dir(of)
+        .unwrap_or_else(|error| panic!("{}: {error}", of.display()))
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .collect();
+    found.sort();
+    found
+}
+
+fn cases(id: &str) -> Vec<PathBuf> {
+    folders(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/detections").join(id))
+}
+
+fn expected(case: &Path) -> Vec<Value> {
+    fs::read_to_string(case.join("expected.ndjson"))
+        .unwrap_or_else(|error| panic!("{}: {error}", case.display()))
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// Logs into a lake of their own, then the detection.
+async fn findings(id: &str, case: &Path) -> Vec<Finding> {
+    let place = Place::new();
+    crate::harness::ingest(&case.join("logs"), place.lake().await).await;
+    for file in fs::read_dir(case.join("topology")).into_iter().flatten() {
+        let file = file.unwrap();
+        place.put(
+            &format!("topology/{}", file.file_name().to_str().unwrap()),
+            fs::read(file.path()).unwrap(),
+        );
+    }
+    let policy = case.join("policy.toml");
+    let policy = match policy.exists() {
+        true => Policy::read(&policy).unwrap(),
+        false => Policy::default(),
+    };
+    let session = Session::over_lake(&place.lake().await, &place.knowledge(policy))
+        .await
+        .unwrap();
+    let window = match fs::read_to_string(case.join("window.txt")) {
+        Ok(text) => {
+            let times: Vec<&str> = text.split_whitespace().collect();
+            Window { from: time(times[0]), to: time(times[1]) }
+        }
+        Err(_) => {
+            let (from, last) = session.span().await.unwrap().unwrap();
+            Window { from, to: last + TimeDelta::seconds(1) }
+        }
+    };
+    let catalog = Catalog::load(None).unwrap();
+    let detection = catalog.select(&[id.to_owned()]).unwrap()[0];
+    detect::run(&session, detection, window, &BTreeMap::new())
+        .await
+        .unwrap()
+        .findings
+}
+
+/// What of `found` is compared with `expected`: the same keys, also within an object.
+fn like(found: &Value, expected: &Value) -> Value {
+    match expected {
+        Value::Object(keys) => keys
+            .iter()
+            .map(|(key, inner)| (key.clone(), like(&found[key], inner)))
+            .collect(),
+        _ => found.clone(),
+    }
+}
+
+/// Says what is wrong with a case, nothing if all is right.
+async fn wrong(id: &str, case: &Path) -> Option<String> {
+    let found = findings(id, case).await;
+    let expected = expected(case);
+    let name = case.file_name().unwrap().to_str().unwrap();
+    for row in &expected {
+        for key in KEYS {
+            assert!(row.get(key).is_some(), "{id}/{name}: an expected row has no `{key}`");
+        }
+    }
+    let as_json: Vec<Value> = found.iter().map(|one| serde_json::to_value(one).unwrap()).collect();
+    let mut got: Vec<Value> = as_json
+        .iter()
+        .enumerate()
+        .map(|(at, found)| like(found, expected.get(at).or(expected.last()).unwrap_or(&Value::Null)))
+        .collect();
+    let mut want = expected.clone();
+    let by_text = |value: &Value| value.to_string();
+    got.sort_by_key(by_text);
+    want.sort_by_key(by_text);
+    if got != want {
+        let lines = |rows: &[Value]| rows.iter().map(|row| format!("  {row}")).collect::<Vec<_>>().join("\n");
+        return Some(format!("{id}/{name}: found\n{}\nexpected\n{}", lines(&as_json), lines(&want)));
+    }
+    if found.is_empty() {
+        return None;
+    }
+    // Another lake, another run: the same findings, fingerprints and all.
+    let again = findings(id, case).await;
+    let mut fingerprints: Vec<&str> = found.iter().map(|one| one.fingerprint.as_str()).collect();
+    fingerprints.sort_unstable();
+    fingerprints.dedup();
+    if again != found {
+        Some(format!("{id}/{name}: a second run finds\n{again:#?}\nthe first\n{found:#?}"))
+    } else if fingerprints.len() != found.len() {
+        Some(format!("{id}/{name}: two findings share a fingerprint"))
+    } else {
+        None
+    }
+}
+
+fn holds_its_cases(id: &'static str) {
+    block_on(async move {
+        let mut failed = Vec::new();
+        for case in cases(id) {
+            failed.extend(wrong(id, &case).await);
+        }
+        assert!(failed.is_empty(), "{} cases:\n{}", failed.len(), failed.join("\n\n"));
+    });
+}
+
+#[test]
+fn egress_unexpected_holds_its_cases() {
+    holds_its_cases("egress_unexpected");
+}
+
+#[test]
+fn east_west_private_holds_its_cases() {
+    holds_its_cases("east_west_private");
+}
+
+#[test]
+fn reject_spike_holds_its_cases() {
+    holds_its_cases("reject_spike");
+}
+
+#[test]
+fn every_detection_has_a_case_that_fires_and_one_that_is_quiet() {
+    let catalog = Catalog::load(None).unwrap();
+    for detection in catalog.all() {
+        let (quiet, fires): (Vec<_>, Vec<_>) =
+            cases(&detection.id).into_iter().partition(|case| expected(case).is_empty());
+        assert!(!quiet.is_empty() && !fires.is_empty(), "{}", detection.id);
+    }
+    for folder in folders(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/detections")) {
+        let id = folder.file_name().unwrap().to_str().unwrap().to_owned();
+        assert!(catalog.select(std::slice::from_ref(&id)).is_ok(), "`{id}` has cases and no detection");
+    }
+}
