@@ -22,8 +22,18 @@ use crate::harness::{Place, block_on, time};
 
 /// What every expected row names, beside what the case adds.
 const KEYS: [&str; 12] = [
-    "severity", "subnet_id", "interface_id", "src_addr", "dst_addr", "dst_subnet_id", "dst_port", "protocol", "flows", "packets",
-    "bytes", "expected_by",
+    "severity",
+    "subnet_id",
+    "interface_id",
+    "src_addr",
+    "dst_addr",
+    "dst_subnet_id",
+    "dst_port",
+    "protocol",
+    "flows",
+    "packets",
+    "bytes",
+    "expected_by",
 ];
 
 fn folders(of: &Path) -> Vec<PathBuf> {
@@ -37,7 +47,11 @@ fn folders(of: &Path) -> Vec<PathBuf> {
 }
 
 fn cases(id: &str) -> Vec<PathBuf> {
-    folders(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/detections").join(id))
+    folders(
+        &Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/detections")
+            .join(id),
+    )
 }
 
 fn expected(case: &Path) -> Vec<Value> {
@@ -70,11 +84,17 @@ async fn findings(id: &str, case: &Path) -> Vec<Finding> {
     let window = match fs::read_to_string(case.join("window.txt")) {
         Ok(text) => {
             let times: Vec<&str> = text.split_whitespace().collect();
-            Window { from: time(times[0]), to: time(times[1]) }
+            Window {
+                from: time(times[0]),
+                to: time(times[1]),
+            }
         }
         Err(_) => {
             let (from, last) = session.span().await.unwrap().unwrap();
-            Window { from, to: last + TimeDelta::seconds(1) }
+            Window {
+                from,
+                to: last + TimeDelta::seconds(1),
+            }
         }
     };
     let catalog = Catalog::load(None).unwrap();
@@ -103,22 +123,36 @@ async fn wrong(id: &str, case: &Path) -> Option<String> {
     let name = case.file_name().unwrap().to_str().unwrap();
     for row in &expected {
         for key in KEYS {
-            assert!(row.get(key).is_some(), "{id}/{name}: an expected row has no `{key}`");
+            assert!(
+                row.get(key).is_some(),
+                "{id}/{name}: an expected row has no `{key}`"
+            );
         }
     }
-    let as_json: Vec<Value> = found.iter().map(|one| serde_json::to_value(one).unwrap()).collect();
-    let mut got: Vec<Value> = as_json
+    let as_json: Vec<Value> = found
         .iter()
-        .enumerate()
-        .map(|(at, found)| like(found, expected.get(at).or(expected.last()).unwrap_or(&Value::Null)))
+        .map(|one| serde_json::to_value(one).unwrap())
         .collect();
-    let mut want = expected.clone();
-    let by_text = |value: &Value| value.to_string();
-    got.sort_by_key(by_text);
-    want.sort_by_key(by_text);
-    if got != want {
-        let lines = |rows: &[Value]| rows.iter().map(|row| format!("  {row}")).collect::<Vec<_>>().join("\n");
-        return Some(format!("{id}/{name}: found\n{}\nexpected\n{}", lines(&as_json), lines(&want)));
+    let mut left: Vec<&Value> = as_json.iter().collect();
+    let mut missing = Vec::new();
+    for row in &expected {
+        match left.iter().position(|found| like(found, row) == *row) {
+            Some(at) => drop(left.swap_remove(at)),
+            None => missing.push(row),
+        }
+    }
+    if !left.is_empty() || !missing.is_empty() {
+        let lines = |rows: &[&Value]| {
+            rows.iter()
+                .map(|row| format!("  {row}"))
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
+        return Some(format!(
+            "{id}/{name}: found and not expected\n{}\nexpected and not found\n{}",
+            lines(&left),
+            lines(&missing)
+        ));
     }
     if found.is_empty() {
         return None;
@@ -129,7 +163,9 @@ async fn wrong(id: &str, case: &Path) -> Option<String> {
     fingerprints.sort_unstable();
     fingerprints.dedup();
     if again != found {
-        Some(format!("{id}/{name}: a second run finds\n{again:#?}\nthe first\n{found:#?}"))
+        Some(format!(
+            "{id}/{name}: a second run finds\n{again:#?}\nthe first\n{found:#?}"
+        ))
     } else if fingerprints.len() != found.len() {
         Some(format!("{id}/{name}: two findings share a fingerprint"))
     } else {
@@ -143,7 +179,12 @@ fn holds_its_cases(id: &'static str) {
         for case in cases(id) {
             failed.extend(wrong(id, &case).await);
         }
-        assert!(failed.is_empty(), "{} cases:\n{}", failed.len(), failed.join("\n\n"));
+        assert!(
+            failed.is_empty(),
+            "{} cases:\n{}",
+            failed.len(),
+            failed.join("\n\n")
+        );
     });
 }
 
@@ -166,12 +207,16 @@ fn reject_spike_holds_its_cases() {
 fn every_detection_has_a_case_that_fires_and_one_that_is_quiet() {
     let catalog = Catalog::load(None).unwrap();
     for detection in catalog.all() {
-        let (quiet, fires): (Vec<_>, Vec<_>) =
-            cases(&detection.id).into_iter().partition(|case| expected(case).is_empty());
+        let (quiet, fires): (Vec<_>, Vec<_>) = cases(&detection.id)
+            .into_iter()
+            .partition(|case| expected(case).is_empty());
         assert!(!quiet.is_empty() && !fires.is_empty(), "{}", detection.id);
     }
     for folder in folders(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/detections")) {
         let id = folder.file_name().unwrap().to_str().unwrap().to_owned();
-        assert!(catalog.select(std::slice::from_ref(&id)).is_ok(), "`{id}` has cases and no detection");
+        assert!(
+            catalog.select(std::slice::from_ref(&id)).is_ok(),
+            "`{id}` has cases and no detection"
+        );
     }
 }

@@ -20,9 +20,7 @@ use serde_json::{Map, Value, json};
 const STACK_BYTES: usize = 32 << 20;
 
 /// Runs a future on a thread with the stack that the binary has.
-pub(crate) fn block_on<T: Send + 'static>(
-    future: impl Future<Output = T> + Send + 'static,
-) -> T {
+pub(crate) fn block_on<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_stack_size(STACK_BYTES)
@@ -324,7 +322,10 @@ impl World {
             .iter()
             .map(|cidr| json!({"Ipv6CidrBlock": cidr, "Ipv6CidrBlockState": {"State": "associated"}}))
             .collect();
-        let routes: Vec<Value> = routes.iter().map(|(to, target)| route(to, target)).collect();
+        let routes: Vec<Value> = routes
+            .iter()
+            .map(|(to, target)| route(to, target))
+            .collect();
         self.add(
             "Subnets",
             json!({"SubnetId": id, "VpcId": vpc, "OwnerId": "111111111111", "AvailabilityZone": "eu-west-1a",
@@ -375,8 +376,10 @@ impl World {
     }
 
     pub(crate) fn peering(self, id: &str, requester: (&str, &str), accepter: (&str, &str)) -> Self {
-        let side = |(vpc, cidr): (&str, &str)| json!({"VpcId": vpc, "CidrBlock": cidr, "OwnerId": "111111111111",
-            "CidrBlockSet": [{"CidrBlock": cidr}]});
+        let side = |(vpc, cidr): (&str, &str)| {
+            json!({"VpcId": vpc, "CidrBlock": cidr, "OwnerId": "111111111111",
+            "CidrBlockSet": [{"CidrBlock": cidr}]})
+        };
         self.add(
             "VpcPeeringConnections",
             json!({"VpcPeeringConnectionId": id, "Status": {"Code": "active"},

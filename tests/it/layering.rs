@@ -69,7 +69,9 @@ fn decode_and_batch_know_no_io_and_no_query_engine() {
         for file in rust_files(&src.join(module)) {
             let text = fs::read_to_string(&file).unwrap();
             for word in ["datafusion", "tokio", "object_store", "std::fs", "async fn"] {
-                let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+                let code = text
+                    .lines()
+                    .filter(|line| !line.trim_start().starts_with("//"));
                 assert!(
                     !code.clone().any(|line| line.contains(word)),
                     "{} names `{word}`",

@@ -11,7 +11,11 @@ fn objects(count: u64) -> Vec<(String, String)> {
         let day = 9 + number % 3;
         let row = |bytes: u64| -> Flow {
             flow("eni-a", ("10.0.1.10", 40_000), ("192.0.2.9", 443))
-                .at(&format!("2026-03-{day:02}T{:02}:{:02}:00Z", number / 60 % 24, number % 60))
+                .at(&format!(
+                    "2026-03-{day:02}T{:02}:{:02}:00Z",
+                    number / 60 % 24,
+                    number % 60
+                ))
                 .bytes(1, bytes)
         };
         let format = if number.is_multiple_of(2) { V2 } else { FULL };
@@ -20,7 +24,10 @@ fn objects(count: u64) -> Vec<(String, String)> {
             number / 60 % 24,
             number % 60
         );
-        (key, log(format, &[row(number + 1), row(number + 1_000_000)]))
+        (
+            key,
+            log(format, &[row(number + 1), row(number + 1_000_000)]),
+        )
     };
     (0..count).map(object).collect()
 }
@@ -30,7 +37,9 @@ const ALL: &str = "SELECT arrow_cast(bytes, 'Utf8') || ' ' || CAST(start AS VARC
     interface_id || ' ' || action || ' ' || CAST(date AS VARCHAR) AS row, bytes FROM flows ORDER BY bytes, start";
 
 fn texts(rows: &[Value]) -> Vec<&str> {
-    rows.iter().map(|row| row["row"].as_str().unwrap()).collect()
+    rows.iter()
+        .map(|row| row["row"].as_str().unwrap())
+        .collect()
 }
 
 #[test]
@@ -45,27 +54,46 @@ fn a_folder_a_bucket_and_raw_logs_give_the_same_rows_and_twice_adds_nothing() {
     let from_folder = place.sql(ALL);
     assert_eq!(from_folder.len(), 2_100);
 
-    place.run_with(&s3, &["ingest", "s3://logs/AWSLogs/", "--lake", "of_s3"]).ok();
+    place
+        .run_with(&s3, &["ingest", "s3://logs/AWSLogs/", "--lake", "of_s3"])
+        .ok();
     let from_s3 = place.run(&["sql", "--lake", "of_s3", ALL]).ok().rows();
     assert_eq!(texts(&from_s3), texts(&from_folder));
 
     let raw = place.run(&["sql", ALL, "--logs", "logs"]).ok().rows();
     assert_eq!(texts(&raw), texts(&from_folder));
-    let raw_s3 = place.run_with(&s3, &["sql", ALL, "--logs", "s3://logs/AWSLogs/"]).ok().rows();
+    let raw_s3 = place
+        .run_with(&s3, &["sql", ALL, "--logs", "s3://logs/AWSLogs/"])
+        .ok()
+        .rows();
     assert_eq!(texts(&raw_s3), texts(&from_folder));
 
     // Again, and in parts, and by other roads to the same objects: all is in already.
     s3.forget_requests();
-    for source in ["s3://logs/AWSLogs/", "s3://logs", "s3://logs/AWSLogs/111111111111/vpcflowlogs/eu-west-1/2026/03/10/"] {
-        let again = place.run_with(&s3, &["ingest", source, "--lake", "of_s3"]).ok();
-        assert!(again.stderr.contains("read 0 objects: 0 rows"), "{}", again.stderr);
+    for source in [
+        "s3://logs/AWSLogs/",
+        "s3://logs",
+        "s3://logs/AWSLogs/111111111111/vpcflowlogs/eu-west-1/2026/03/10/",
+    ] {
+        let again = place
+            .run_with(&s3, &["ingest", source, "--lake", "of_s3"])
+            .ok();
+        assert!(
+            again.stderr.contains("read 0 objects: 0 rows"),
+            "{}",
+            again.stderr
+        );
         assert!(again.stderr.contains("already in"), "{}", again.stderr);
     }
     assert_eq!(s3.count("GetObject"), 0, "what is in is not fetched again");
-    place.run(&["ingest", "logs", "./logs/AWSLogs", "--lake", "lake"]).ok();
+    place
+        .run(&["ingest", "logs", "./logs/AWSLogs", "--lake", "lake"])
+        .ok();
     assert_eq!(texts(&place.sql(ALL)), texts(&from_folder));
     assert_eq!(
-        place.sql("SELECT COUNT(*) AS n, SUM(rows) AS rows, COUNT(DISTINCT key) AS keys FROM objects"),
+        place.sql(
+            "SELECT COUNT(*) AS n, SUM(rows) AS rows, COUNT(DISTINCT key) AS keys FROM objects"
+        ),
         [serde_json::json!({"n": 1050, "rows": 2100, "keys": 1050})]
     );
 }
@@ -78,9 +106,14 @@ fn a_lake_in_a_bucket_answers_as_one_in_a_folder() {
     }
     place.run(&["ingest", "logs", "--lake", "lake"]).ok();
     for _ in 0..2 {
-        place.run_with(&s3, &["ingest", "logs", "--lake", "s3://lakes/of/mine"]).ok();
+        place
+            .run_with(&s3, &["ingest", "logs", "--lake", "s3://lakes/of/mine"])
+            .ok();
     }
-    let remote = place.run_with(&s3, &["sql", "--lake", "s3://lakes/of/mine", ALL]).ok().rows();
+    let remote = place
+        .run_with(&s3, &["sql", "--lake", "s3://lakes/of/mine", ALL])
+        .ok()
+        .rows();
     assert_eq!(remote.len(), 18);
     assert_eq!(texts(&remote), texts(&place.sql(ALL)));
 }
@@ -91,7 +124,18 @@ fn days_that_are_selected_come_alone_and_the_others_later() {
     for (key, text) in objects(9) {
         place.put(&format!("logs/{key}"), text);
     }
-    place.run(&["ingest", "logs", "--lake", "lake", "--from", "2026-03-10", "--to", "2026-03-10T20:00:00Z"]).ok();
+    place
+        .run(&[
+            "ingest",
+            "logs",
+            "--lake",
+            "lake",
+            "--from",
+            "2026-03-10",
+            "--to",
+            "2026-03-10T20:00:00Z",
+        ])
+        .ok();
     assert_eq!(
         place.sql("SELECT DISTINCT date FROM flows"),
         [serde_json::json!({"date": "2026-03-10"})]

@@ -11,7 +11,12 @@ use crate::harness::{FULL, Flow, Place, V2, World, block_on, flow, log, rows};
 
 /// Hours in which the lake's flows begin: a batch for each, so that each has a file of its own.
 const HOURS: [&str; 6] = [
-    "2026-03-09T01", "2026-03-09T13", "2026-03-10T02", "2026-03-10T14", "2026-03-11T03", "2026-03-11T15",
+    "2026-03-09T01",
+    "2026-03-09T13",
+    "2026-03-10T02",
+    "2026-03-10T14",
+    "2026-03-11T03",
+    "2026-03-11T15",
 ];
 
 fn at(hour: &str, number: usize) -> Flow {
@@ -41,7 +46,9 @@ fn data_files(folder: &Path) -> Vec<PathBuf> {
         let path = entry.unwrap().path();
         if path.is_dir() && path.file_name().unwrap() != "_delta_log" {
             found.extend(data_files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "parquet")
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "parquet")
             && path.to_str().unwrap().contains("/date=")
         {
             found.push(path);
@@ -72,9 +79,17 @@ fn a_statement_opens_only_the_files_it_needs() {
         for (condition, files, counted) in [
             ("date = '2026-03-10'", 2, 120),
             ("date >= '2026-03-10'", 4, 240),
-            ("start >= '2026-03-10T02:10:00Z' AND start < '2026-03-10T02:20:00Z'", 1, 10),
+            (
+                "start >= '2026-03-10T02:10:00Z' AND start < '2026-03-10T02:20:00Z'",
+                1,
+                10,
+            ),
             // Overlap, as in every time filter on flows.
-            ("start < '2026-03-09T13:05:00Z' AND \"end\" >= '2026-03-09T12:00:00Z'", 1, 5),
+            (
+                "start < '2026-03-09T13:05:00Z' AND \"end\" >= '2026-03-09T12:00:00Z'",
+                1,
+                5,
+            ),
             ("interface_id = 'eni-04'", 1, 60),
             ("srcaddr = '10.0.5.17'", 1, 1),
             ("interface_id IN ('eni-00', 'eni-05')", 2, 120),
@@ -86,7 +101,11 @@ fn a_statement_opens_only_the_files_it_needs() {
             let sql = count(condition);
             let read = planned(&session, &sql).await;
             assert_eq!(read.len(), files, "{condition}: {read:?}");
-            assert_eq!(rows(&session, &sql).await, [json!({"n": counted})], "{condition}");
+            assert_eq!(
+                rows(&session, &sql).await,
+                [json!({"n": counted})],
+                "{condition}"
+            );
         }
         // The proof: with the other files gone, the answer is still there.
         let needed = planned(&session, &count("interface_id = 'eni-03'")).await;
@@ -102,9 +121,19 @@ fn a_statement_opens_only_the_files_it_needs() {
             "interface_id = 'eni-03'",
             "start >= '2026-03-10T14:00:00Z' AND start < '2026-03-10T15:00:00Z'",
         ] {
-            assert_eq!(rows(&fresh, &count(condition)).await, [json!({"n": 60})], "{condition}");
+            assert_eq!(
+                rows(&fresh, &count(condition)).await,
+                [json!({"n": 60})],
+                "{condition}"
+            );
         }
-        assert!(fresh.query(&count("bytes = 1000"), Vec::new()).await.is_err(), "the others are needed here");
+        assert!(
+            fresh
+                .query(&count("bytes = 1000"), Vec::new())
+                .await
+                .is_err(),
+            "the others are needed here"
+        );
     });
 }
 
@@ -130,19 +159,31 @@ fn counting_is_right_with_and_without_filters() {
         for (sql, expected) in [
             ("SELECT COUNT(*) AS n FROM flows", json!({"n": 360})),
             ("SELECT COUNT(tcp_flags) AS n FROM flows", json!({"n": 0})),
-            ("SELECT COUNT(*) AS n FROM flows WHERE date = '2026-03-09' OR interface_id = 'eni-05'", json!({"n": 180})),
-            ("SELECT COUNT(*) AS n FROM (SELECT * FROM flows LIMIT 7) AS few", json!({"n": 7})),
+            (
+                "SELECT COUNT(*) AS n FROM flows WHERE date = '2026-03-09' OR interface_id = 'eni-05'",
+                json!({"n": 180}),
+            ),
+            (
+                "SELECT COUNT(*) AS n FROM (SELECT * FROM flows LIMIT 7) AS few",
+                json!({"n": 7}),
+            ),
             ("SELECT SUM(bytes) AS n FROM flows", json!({"n": 360_000})),
-            ("SELECT COUNT(DISTINCT date) AS n FROM flows", json!({"n": 3})),
+            (
+                "SELECT COUNT(DISTINCT date) AS n FROM flows",
+                json!({"n": 3}),
+            ),
             ("SELECT SUM(rows) AS n FROM objects", json!({"n": 360})),
             ("SELECT COUNT(*) AS n FROM traffic", json!({"n": 360})),
         ] {
             assert_eq!(rows(&session, sql).await, [expected], "{sql}");
         }
-        let minimum = "SELECT MIN(start) AS first, MAX(\"end\") AS last, MIN(srcaddr) AS a FROM flows";
+        let minimum =
+            "SELECT MIN(start) AS first, MAX(\"end\") AS last, MIN(srcaddr) AS a FROM flows";
         assert_eq!(
             rows(&session, minimum).await,
-            [json!({"first": "2026-03-09T01:00:00Z", "last": "2026-03-11T15:59:59Z", "a": "10.0.0.0"})]
+            [
+                json!({"first": "2026-03-09T01:00:00Z", "last": "2026-03-11T15:59:59Z", "a": "10.0.0.0"})
+            ]
         );
     });
 }
@@ -158,7 +199,10 @@ fn functions_answer_as_documented() {
         for (expression, expected) in [
             ("cidr_contains('10.0.0.0/8', '10.200.0.1')", json!(true)),
             ("cidr_contains('10.0.0.0/8', '11.0.0.1')", json!(false)),
-            ("cidr_contains('2001:db8::/32', '2001:db8:1::9')", json!(true)),
+            (
+                "cidr_contains('2001:db8::/32', '2001:db8:1::9')",
+                json!(true),
+            ),
             ("cidr_contains('0.0.0.0/0', '2001:db8::1')", json!(false)),
             ("cidr_contains('10.0.0.0/8', NULL)", Value::Null),
             ("cidr_contains('10.0.0.0/8', 'not an address')", Value::Null),
@@ -182,7 +226,9 @@ fn functions_answer_as_documented() {
             let answer = rows(&session, &format!("SELECT {expression} AS a")).await;
             assert_eq!(answer, [json!({"a": expected})], "{expression}");
         }
-        let wrong = session.query("SELECT cidr_contains('10.0.0/8', '10.0.0.1')", Vec::new()).await;
+        let wrong = session
+            .query("SELECT cidr_contains('10.0.0/8', '10.0.0.1')", Vec::new())
+            .await;
         assert!(format!("{:?}", wrong.unwrap_err()).contains("10.0.0/8"));
     });
 }
@@ -207,13 +253,21 @@ fn a_statement_that_writes_is_refused_and_nothing_is_written() {
         "EXPLAIN ANALYZE INSERT INTO flows SELECT * FROM flows",
     ] {
         let ended = place.run(&["sql", "--lake", "lake", statement]);
-        assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{statement}: {}", ended.stderr);
+        assert_eq!(
+            (ended.code, ended.stdout.as_str()),
+            (Some(2), ""),
+            "{statement}: {}",
+            ended.stderr
+        );
     }
     let file = place.run(&["sql", "--lake", "lake", "SELECT * FROM 'secret.csv'"]);
     assert_eq!(file.code, Some(2), "a statement reads tables, not files");
     assert!(!place.path("out.csv").exists());
     assert_eq!(data_files(&place.path("lake")), before);
-    assert_eq!(place.sql("SELECT COUNT(*) AS n FROM flows"), [json!({"n": 1})]);
+    assert_eq!(
+        place.sql("SELECT COUNT(*) AS n FROM flows"),
+        [json!({"n": 1})]
+    );
 }
 
 #[test]
@@ -221,25 +275,46 @@ fn tables_have_the_columns_of_the_contract() {
     block_on(async {
         let place = Place::new();
         let skipped = at("2026-03-10T08", 1).with("log-status", "SKIPDATA");
-        place.put("logs/one.log", log(FULL, &[at("2026-03-10T08", 0), skipped]));
+        place.put(
+            "logs/one.log",
+            log(FULL, &[at("2026-03-10T08", 0), skipped]),
+        );
         place.ingest().await;
         let session = place.session().await;
         let columns = |table: &'static str| {
             let session = &session;
             async move {
-                let sql = format!("SELECT column_name AS c FROM information_schema.columns WHERE table_name = '{table}'");
-                rows(session, &sql).await.iter().map(|row| row["c"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>()
+                let sql = format!(
+                    "SELECT column_name AS c FROM information_schema.columns WHERE table_name = '{table}'"
+                );
+                rows(session, &sql)
+                    .await
+                    .iter()
+                    .map(|row| row["c"].as_str().unwrap().to_owned())
+                    .collect::<BTreeSet<_>>()
             }
         };
         for (table, names) in [
-            ("flows", "version account_id interface_id srcaddr dstaddr srcport dstport protocol packets bytes start end action log_status vpc_id \
-                tcp_flags pkt_srcaddr flow_direction traffic_path reject_reason next_hop_interface_id tgw_id packets_lost_no_route extra source date"),
-            ("traffic", "start end account_id region vpc_id subnet_id interface_id action protocol packets bytes tcp_flags src_addr dst_addr src_port \
+            (
+                "flows",
+                "version account_id interface_id srcaddr dstaddr srcport dstport protocol packets bytes start end action log_status vpc_id \
+                tcp_flags pkt_srcaddr flow_direction traffic_path reject_reason next_hop_interface_id tgw_id packets_lost_no_route extra source date",
+            ),
+            (
+                "traffic",
+                "start end account_id region vpc_id subnet_id interface_id action protocol packets bytes tcp_flags src_addr dst_addr src_port \
                 dst_port src_subnet_id dst_subnet_id src_vpc_id dst_vpc_id src_class dst_class src_scope dst_scope src_service dst_service direction \
-                initiator client_addr server_addr service_port route_target path leg counted"),
-            ("objects", "key etag size rows bad_lines outcome reason batch ingested_at"),
+                initiator client_addr server_addr service_port route_target path leg counted",
+            ),
+            (
+                "objects",
+                "key etag size rows bad_lines outcome reason batch ingested_at",
+            ),
             ("bad_lines", "key line field value expected text"),
-            ("subnets", "snapshot_at class class_reason class6 class6_reason subnet_id vpc_id"),
+            (
+                "subnets",
+                "snapshot_at class class_reason class6 class6_reason subnet_id vpc_id",
+            ),
         ] {
             let found = columns(table).await;
             for name in names.split_whitespace() {
@@ -249,7 +324,13 @@ fn tables_have_the_columns_of_the_contract() {
         for table in "vpcs subnets route_tables routes nacls nacl_entries security_groups security_group_rules interfaces nat_gateways gateways endpoints peerings prefix_lists flow_logs".split(' ') {
             assert!(columns(table).await.contains("snapshot_at"), "{table}");
         }
-        assert_eq!(rows(&session, "SELECT log_status AS s FROM coverage").await, [json!({"s": "SKIPDATA"})]);
-        assert_eq!(rows(&session, "SELECT COUNT(*) AS n FROM flows").await, [json!({"n": 1})]);
+        assert_eq!(
+            rows(&session, "SELECT log_status AS s FROM coverage").await,
+            [json!({"s": "SKIPDATA"})]
+        );
+        assert_eq!(
+            rows(&session, "SELECT COUNT(*) AS n FROM flows").await,
+            [json!({"n": 1})]
+        );
     });
 }

@@ -9,8 +9,18 @@ fn world() -> World {
     World::new()
         .vpc("vpc-1", "10.0.0.0/16")
         .internet_gateway("igw-1", "vpc-1")
-        .subnet("subnet-public", "vpc-1", &["10.0.0.0/24"], &[("0.0.0.0/0", "igw-1")])
-        .subnet("subnet-app", "vpc-1", &["10.0.1.0/24"], &[("0.0.0.0/0", "nat-a")])
+        .subnet(
+            "subnet-public",
+            "vpc-1",
+            &["10.0.0.0/24"],
+            &[("0.0.0.0/0", "igw-1")],
+        )
+        .subnet(
+            "subnet-app",
+            "vpc-1",
+            &["10.0.1.0/24"],
+            &[("0.0.0.0/0", "nat-a")],
+        )
         .subnet("subnet-data", "vpc-1", &["10.0.2.0/24"], &[])
         .nat("a", "vpc-1", "subnet-public", "10.0.0.5", "203.0.113.5")
         .interface("eni-app", "vpc-1", "subnet-app", &["10.0.1.10"])
@@ -24,7 +34,10 @@ const REMOTE: (&str, u16) = ("192.0.2.9", 443);
 fn at_the_client(client: &str, addr: (&str, u16), sent: u64, got: u64) -> [Flow; 2] {
     [
         flow(client, addr, REMOTE).egress().flags(2).bytes(10, sent),
-        flow(client, REMOTE, addr).ingress().flags(18).bytes(20, got),
+        flow(client, REMOTE, addr)
+            .ingress()
+            .flags(18)
+            .bytes(20, got),
     ]
 }
 
@@ -32,10 +45,24 @@ fn at_the_client(client: &str, addr: (&str, u16), sent: u64, got: u64) -> [Flow;
 fn at_the_nat(addr: (&str, u16), outside: u16, sent: u64, got: u64) -> [Flow; 4] {
     let nat = "10.0.0.5";
     [
-        flow("eni-a", addr, (nat, REMOTE.1)).packet(addr.0, REMOTE.0).ingress().flags(2).bytes(10, sent),
-        flow("eni-a", (nat, outside), REMOTE).egress().flags(2).bytes(10, sent),
-        flow("eni-a", REMOTE, (nat, outside)).ingress().flags(18).bytes(20, got),
-        flow("eni-a", (nat, REMOTE.1), addr).packet(REMOTE.0, addr.0).egress().flags(18).bytes(20, got),
+        flow("eni-a", addr, (nat, REMOTE.1))
+            .packet(addr.0, REMOTE.0)
+            .ingress()
+            .flags(2)
+            .bytes(10, sent),
+        flow("eni-a", (nat, outside), REMOTE)
+            .egress()
+            .flags(2)
+            .bytes(10, sent),
+        flow("eni-a", REMOTE, (nat, outside))
+            .ingress()
+            .flags(18)
+            .bytes(20, got),
+        flow("eni-a", (nat, REMOTE.1), addr)
+            .packet(REMOTE.0, addr.0)
+            .egress()
+            .flags(18)
+            .bytes(20, got),
     ]
 }
 
@@ -51,7 +78,13 @@ fn counted(world: &World, logs: &[(&str, &str, Vec<Flow>)]) -> Vec<String> {
         .iter()
         .map(|row| {
             let text = |key: &str| row[key].as_str().unwrap_or("?").to_owned();
-            format!("{} > {} {} {}", text("src_addr"), text("dst_addr"), text("action"), row["bytes"])
+            format!(
+                "{} > {} {} {}",
+                text("src_addr"),
+                text("dst_addr"),
+                text("action"),
+                row["bytes"]
+            )
         })
         .collect();
     lines.sort();
@@ -67,7 +100,10 @@ fn ask(place: Place, sql: &'static str) -> Vec<Value> {
 
 const CLIENT: (&str, u16) = ("10.0.1.10", 50_000);
 
-const CALL: [&str; 2] = ["10.0.1.10 > 192.0.2.9 ACCEPT 1000", "192.0.2.9 > 10.0.1.10 ACCEPT 5000"];
+const CALL: [&str; 2] = [
+    "10.0.1.10 > 192.0.2.9 ACCEPT 1000",
+    "192.0.2.9 > 10.0.1.10 ACCEPT 5000",
+];
 
 #[test]
 fn the_four_legs_of_a_nat_gateway_count_once() {
@@ -79,9 +115,17 @@ fn the_four_legs_of_a_nat_gateway_count_once() {
         .concat();
         assert_eq!(counted(&world(), &[("all", format, all)]), CALL, "{format}");
         let nat_alone = at_the_nat(CLIENT, 31_000, 1000, 5000).to_vec();
-        assert_eq!(counted(&world(), &[("nat", format, nat_alone)]), CALL, "only the NAT: {format}");
+        assert_eq!(
+            counted(&world(), &[("nat", format, nat_alone)]),
+            CALL,
+            "only the NAT: {format}"
+        );
         let client_alone = at_the_client("eni-app", CLIENT, 1000, 5000).to_vec();
-        assert_eq!(counted(&world(), &[("client", format, client_alone)]), CALL, "only the client: {format}");
+        assert_eq!(
+            counted(&world(), &[("client", format, client_alone)]),
+            CALL,
+            "only the client: {format}"
+        );
     }
 }
 
@@ -112,7 +156,11 @@ fn two_clients_behind_one_nat_gateway_are_told_apart() {
 #[test]
 fn a_client_in_version_2_and_its_nat_gateway_in_a_custom_format_count_once() {
     let logs = [
-        ("client", V2, at_the_client("eni-app", CLIENT, 1000, 5000).to_vec()),
+        (
+            "client",
+            V2,
+            at_the_client("eni-app", CLIENT, 1000, 5000).to_vec(),
+        ),
         ("nat", FULL, at_the_nat(CLIENT, 31_000, 1000, 5000).to_vec()),
     ];
     assert_eq!(counted(&world(), &logs), CALL);
@@ -123,29 +171,60 @@ const SERVER: (&str, u16) = ("10.0.2.20", 5432);
 /// A query and its answer at both ends, in this minute.
 fn at_both_ends(start: &str) -> Vec<Flow> {
     vec![
-        flow("eni-app", CLIENT, SERVER).egress().flags(2).bytes(4, 400).at(start),
-        flow("eni-app", SERVER, CLIENT).ingress().flags(18).bytes(6, 9000).at(start),
-        flow("eni-db", CLIENT, SERVER).ingress().flags(2).bytes(4, 400).at(start),
-        flow("eni-db", SERVER, CLIENT).egress().flags(18).bytes(6, 9000).at(start),
+        flow("eni-app", CLIENT, SERVER)
+            .egress()
+            .flags(2)
+            .bytes(4, 400)
+            .at(start),
+        flow("eni-app", SERVER, CLIENT)
+            .ingress()
+            .flags(18)
+            .bytes(6, 9000)
+            .at(start),
+        flow("eni-db", CLIENT, SERVER)
+            .ingress()
+            .flags(2)
+            .bytes(4, 400)
+            .at(start),
+        flow("eni-db", SERVER, CLIENT)
+            .egress()
+            .flags(18)
+            .bytes(6, 9000)
+            .at(start),
     ]
 }
 
-const QUERY: [&str; 2] = ["10.0.1.10 > 10.0.2.20 ACCEPT 400", "10.0.2.20 > 10.0.1.10 ACCEPT 9000"];
+const QUERY: [&str; 2] = [
+    "10.0.1.10 > 10.0.2.20 ACCEPT 400",
+    "10.0.2.20 > 10.0.1.10 ACCEPT 9000",
+];
 
 #[test]
 fn what_both_ends_log_counts_once() {
     for format in [FULL, V2] {
-        assert_eq!(counted(&world(), &[("all", format, at_both_ends("2026-03-10T08:00:00Z"))]), QUERY, "{format}");
+        assert_eq!(
+            counted(
+                &world(),
+                &[("all", format, at_both_ends("2026-03-10T08:00:00Z"))]
+            ),
+            QUERY,
+            "{format}"
+        );
     }
 }
 
 #[test]
 fn every_minute_of_a_long_connection_counts() {
     for format in [FULL, V2] {
-        let flows = (0..30).flat_map(|minute| at_both_ends(&format!("2026-03-10T08:{minute:02}:00Z"))).collect();
+        let flows = (0..30)
+            .flat_map(|minute| at_both_ends(&format!("2026-03-10T08:{minute:02}:00Z")))
+            .collect();
         assert_eq!(
             counted(&world(), &[("all", format, flows)]),
-            ["10.0.1.10 > 10.0.2.20 ACCEPT 12000", "10.0.2.20 > 10.0.1.10 ACCEPT 270000"],
+            [
+                "10.0.1.10 > 10.0.2.20 ACCEPT 12000",
+                "10.0.2.20 > 10.0.1.10 ACCEPT 270000"
+            ],
             "{format}"
         );
     }
@@ -154,10 +233,21 @@ fn every_minute_of_a_long_connection_counts() {
 #[test]
 fn ends_that_aggregate_over_different_intervals_count_once() {
     // The client's flow log has intervals of ten minutes, the server's of one.
-    let ten = |flow: Flow| flow.with("end", crate::harness::time("2026-03-10T08:09:59Z").timestamp());
+    let ten = |flow: Flow| {
+        flow.with(
+            "end",
+            crate::harness::time("2026-03-10T08:09:59Z").timestamp(),
+        )
+    };
     let mut flows = vec![
-        ten(flow("eni-app", CLIENT, SERVER).egress().flags(2).bytes(40, 4000)),
-        ten(flow("eni-app", SERVER, CLIENT).ingress().flags(18).bytes(60, 90_000)),
+        ten(flow("eni-app", CLIENT, SERVER)
+            .egress()
+            .flags(2)
+            .bytes(40, 4000)),
+        ten(flow("eni-app", SERVER, CLIENT)
+            .ingress()
+            .flags(18)
+            .bytes(60, 90_000)),
     ];
     for minute in 0..10 {
         let start = format!("2026-03-10T08:0{minute}:00Z");
@@ -165,27 +255,135 @@ fn ends_that_aggregate_over_different_intervals_count_once() {
     }
     assert_eq!(
         counted(&world(), &[("all", FULL, flows)]),
-        ["10.0.1.10 > 10.0.2.20 ACCEPT 4000", "10.0.2.20 > 10.0.1.10 ACCEPT 90000"]
+        [
+            "10.0.1.10 > 10.0.2.20 ACCEPT 4000",
+            "10.0.2.20 > 10.0.1.10 ACCEPT 90000"
+        ]
     );
+}
+
+#[test]
+fn ends_whose_intervals_are_offset_count_once() {
+    // The same ten minutes, cut at the full minute by one interface and at the half by the other.
+    for format in [FULL, V2] {
+        let mut flows = Vec::new();
+        for minute in 0..10 {
+            flows.push(
+                flow("eni-app", CLIENT, SERVER)
+                    .egress()
+                    .flags(2)
+                    .bytes(4, 400)
+                    .at(&format!("2026-03-10T08:0{minute}:00Z")),
+            );
+            flows.push(
+                flow("eni-db", CLIENT, SERVER)
+                    .ingress()
+                    .flags(2)
+                    .bytes(4, 400)
+                    .at(&format!("2026-03-10T08:0{minute}:30Z")),
+            );
+        }
+        assert_eq!(
+            counted(&world(), &[("all", format, flows)]),
+            ["10.0.1.10 > 10.0.2.20 ACCEPT 4000"],
+            "{format}"
+        );
+    }
+}
+
+#[test]
+fn minutes_that_the_sender_did_not_log_count_at_the_receiver() {
+    // The client's records of 08:10 to 08:19 were skipped, the server's are there.
+    let mut flows = Vec::new();
+    for minute in 0..30 {
+        let ends = at_both_ends(&format!("2026-03-10T08:{minute:02}:00Z"));
+        let [sent, _, received, _] = ends.try_into().unwrap();
+        if !(10..20).contains(&minute) {
+            flows.push(sent);
+        }
+        flows.push(received);
+    }
+    assert_eq!(
+        counted(&world(), &[("all", FULL, flows)]),
+        ["10.0.1.10 > 10.0.2.20 ACCEPT 12000"]
+    );
+}
+
+#[test]
+fn a_nat_gateway_whose_intervals_are_offset_from_its_clients_counts_once() {
+    for format in [FULL, V2] {
+        let mut flows = Vec::new();
+        for minute in 0..5 {
+            let at = |flows: Vec<Flow>, second: &str| {
+                flows
+                    .into_iter()
+                    .map(|flow| flow.at(&format!("2026-03-10T08:0{minute}:{second}Z")))
+                    .collect::<Vec<_>>()
+            };
+            flows.extend(at(
+                at_the_client("eni-app", CLIENT, 1000, 5000).to_vec(),
+                "00",
+            ));
+            flows.extend(at(at_the_nat(CLIENT, 31_000, 1000, 5000).to_vec(), "25"));
+        }
+        assert_eq!(
+            counted(&world(), &[("all", format, flows)]),
+            [
+                "10.0.1.10 > 192.0.2.9 ACCEPT 5000",
+                "192.0.2.9 > 10.0.1.10 ACCEPT 25000"
+            ],
+            "{format}"
+        );
+    }
+}
+
+#[test]
+fn two_clients_that_a_nat_gateway_makes_alike_still_sum_to_the_truth() {
+    let other = ("10.0.1.11", 50_000);
+    let flows = [
+        at_the_nat(CLIENT, 31_000, 1000, 5000),
+        at_the_nat(other, 31_001, 1000, 5000),
+    ]
+    .concat();
+    for format in [FULL, V2] {
+        let place = Place::new();
+        world().put(&place);
+        place.put("logs/nat.log", log(format, &flows));
+        let sql = "SELECT SUM(bytes) AS bytes FROM traffic WHERE counted";
+        assert_eq!(ask(place, sql), [json!({"bytes": 12_000})], "{format}");
+    }
 }
 
 #[test]
 fn overlapping_flow_logs_of_one_interface_count_once() {
     let of_vpc = "111111111111_vpcflowlogs_eu-west-1_fl-0aaaaaaaaaaaaaaaa_20260310T0800Z_00000001";
-    let of_subnet = "111111111111_vpcflowlogs_eu-west-1_fl-0bbbbbbbbbbbbbbbb_20260310T0800Z_00000002";
+    let of_subnet =
+        "111111111111_vpcflowlogs_eu-west-1_fl-0bbbbbbbbbbbbbbbb_20260310T0800Z_00000002";
     let call = || at_the_client("eni-app", CLIENT, 1000, 5000).to_vec();
     for (one, two) in [(FULL, FULL), (V2, V2), (FULL, V2)] {
         let logs = [(of_vpc, one, call()), (of_subnet, two, call())];
         assert_eq!(counted(&world(), &logs), CALL, "{one} and {two}");
     }
     // One every minute, the other every ten: the same packets.
-    let ten = |flow: Flow| flow.with("end", crate::harness::time("2026-03-10T08:09:59Z").timestamp());
+    let ten = |flow: Flow| {
+        flow.with(
+            "end",
+            crate::harness::time("2026-03-10T08:09:59Z").timestamp(),
+        )
+    };
     let minutes: Vec<Flow> = (0..10)
         .map(|minute| {
-            flow("eni-app", CLIENT, REMOTE).egress().flags(2).bytes(1, 100).at(&format!("2026-03-10T08:0{minute}:00Z"))
+            flow("eni-app", CLIENT, REMOTE)
+                .egress()
+                .flags(2)
+                .bytes(1, 100)
+                .at(&format!("2026-03-10T08:0{minute}:00Z"))
         })
         .collect();
-    let whole = vec![ten(flow("eni-app", CLIENT, REMOTE).egress().flags(2).bytes(10, 1000))];
+    let whole = vec![ten(flow("eni-app", CLIENT, REMOTE)
+        .egress()
+        .flags(2)
+        .bytes(10, 1000))];
     let logs = [(of_vpc, FULL, minutes), (of_subnet, FULL, whole)];
     assert_eq!(counted(&world(), &logs), [CALL[0]]);
 }
@@ -194,10 +392,21 @@ fn overlapping_flow_logs_of_one_interface_count_once() {
 fn what_the_servers_side_refuses_counts_as_refused() {
     for format in [FULL, V2] {
         let flows = vec![
-            flow("eni-app", CLIENT, SERVER).egress().flags(2).bytes(3, 180),
-            flow("eni-db", CLIENT, SERVER).ingress().flags(2).bytes(3, 180).reject(),
+            flow("eni-app", CLIENT, SERVER)
+                .egress()
+                .flags(2)
+                .bytes(3, 180),
+            flow("eni-db", CLIENT, SERVER)
+                .ingress()
+                .flags(2)
+                .bytes(3, 180)
+                .reject(),
         ];
-        assert_eq!(counted(&world(), &[("all", format, flows)]), ["10.0.1.10 > 10.0.2.20 REJECT 180"], "{format}");
+        assert_eq!(
+            counted(&world(), &[("all", format, flows)]),
+            ["10.0.1.10 > 10.0.2.20 REJECT 180"],
+            "{format}"
+        );
     }
 }
 
@@ -213,8 +422,18 @@ fn the_same_addresses_in_two_vpcs_are_two_conversations() {
     twins.put(&place);
     let start = "2026-03-10T08:00:00Z";
     let mut flows = at_both_ends(start);
-    flows.push(flow("eni-2-app", CLIENT, SERVER).egress().flags(2).bytes(1, 60));
-    flows.push(flow("eni-2-db", CLIENT, SERVER).ingress().flags(2).bytes(1, 60));
+    flows.push(
+        flow("eni-2-app", CLIENT, SERVER)
+            .egress()
+            .flags(2)
+            .bytes(1, 60),
+    );
+    flows.push(
+        flow("eni-2-db", CLIENT, SERVER)
+            .ingress()
+            .flags(2)
+            .bytes(1, 60),
+    );
     place.put("logs/all.log", log(V2, &flows));
     let sql = "SELECT src_vpc_id, dst_subnet_id, SUM(bytes) AS bytes FROM traffic WHERE counted AND initiator = 'src' GROUP BY 1, 2 ORDER BY 1";
     assert_eq!(
@@ -231,8 +450,18 @@ fn peered() -> World {
         .vpc("vpc-1", "10.0.0.0/16")
         .vpc("vpc-2", "10.9.0.0/16")
         .peering("pcx-1", ("vpc-1", "10.0.0.0/16"), ("vpc-2", "10.9.0.0/16"))
-        .subnet("subnet-a", "vpc-1", &["10.0.1.0/24"], &[("10.9.0.0/16", "pcx-1")])
-        .subnet("subnet-b", "vpc-2", &["10.9.1.0/24"], &[("10.0.0.0/16", "pcx-1")])
+        .subnet(
+            "subnet-a",
+            "vpc-1",
+            &["10.0.1.0/24"],
+            &[("10.9.0.0/16", "pcx-1")],
+        )
+        .subnet(
+            "subnet-b",
+            "vpc-2",
+            &["10.9.1.0/24"],
+            &[("10.0.0.0/16", "pcx-1")],
+        )
         .interface("eni-1", "vpc-1", "subnet-a", &["10.0.1.10"])
         .interface("eni-2", "vpc-2", "subnet-b", &["10.9.1.20"])
 }
@@ -244,10 +473,22 @@ fn a_peering_has_two_ends_that_know_each_other() {
         let place = Place::new();
         peered().put(&place);
         let flows = [
-            flow("eni-1", client, server).egress().flags(2).bytes(2, 200),
-            flow("eni-2", client, server).ingress().flags(2).bytes(2, 200),
-            flow("eni-1", server, client).ingress().flags(18).bytes(3, 300),
-            flow("eni-2", server, client).egress().flags(18).bytes(3, 300),
+            flow("eni-1", client, server)
+                .egress()
+                .flags(2)
+                .bytes(2, 200),
+            flow("eni-2", client, server)
+                .ingress()
+                .flags(2)
+                .bytes(2, 200),
+            flow("eni-1", server, client)
+                .ingress()
+                .flags(18)
+                .bytes(3, 300),
+            flow("eni-2", server, client)
+                .egress()
+                .flags(18)
+                .bytes(3, 300),
         ];
         place.put("logs/all.log", log(format, &flows));
         let sql = "SELECT src_vpc_id, dst_vpc_id, src_class, route_target, path, client_addr, service_port, SUM(bytes) AS bytes \
@@ -256,7 +497,11 @@ fn a_peering_has_two_ends_that_know_each_other() {
             json!({"src_vpc_id": src, "dst_vpc_id": dst, "src_class": "peered_only", "route_target": "pcx", "path": "expected",
                 "client_addr": "10.0.1.10", "service_port": 5432, "bytes": bytes})
         };
-        assert_eq!(ask(place, sql), [row("vpc-1", "vpc-2", 200), row("vpc-2", "vpc-1", 300)], "{format}");
+        assert_eq!(
+            ask(place, sql),
+            [row("vpc-1", "vpc-2", 200), row("vpc-2", "vpc-1", 300)],
+            "{format}"
+        );
     }
 }
 
@@ -264,20 +509,56 @@ fn a_peering_has_two_ends_that_know_each_other() {
 fn ipv6_counts_once_and_is_internal_by_its_vpc_not_by_its_prefix() {
     let world = World::new()
         .vpc6("vpc-1", "10.0.0.0/16", "2001:db8:1::/56")
-        .subnet("subnet-a", "vpc-1", &["10.0.1.0/24", "2001:db8:1:1::/64"], &[("::/0", "eigw-1")])
-        .subnet("subnet-b", "vpc-1", &["10.0.2.0/24", "2001:db8:1:2::/64"], &[])
-        .interface("eni-1", "vpc-1", "subnet-a", &["10.0.1.10", "2001:db8:1:1::10"])
-        .interface("eni-2", "vpc-1", "subnet-b", &["10.0.2.20", "2001:db8:1:2::20"])
-        .add("EgressOnlyInternetGateways", json!({"EgressOnlyInternetGatewayId": "eigw-1",
-            "Attachments": [{"State": "attached", "VpcId": "vpc-1"}]}));
-    let (client, server, remote) = (("2001:db8:1:1::10", 41_000), ("2001:db8:1:2::20", 5432), ("2001:db8:ffff::9", 443));
+        .subnet(
+            "subnet-a",
+            "vpc-1",
+            &["10.0.1.0/24", "2001:db8:1:1::/64"],
+            &[("::/0", "eigw-1")],
+        )
+        .subnet(
+            "subnet-b",
+            "vpc-1",
+            &["10.0.2.0/24", "2001:db8:1:2::/64"],
+            &[],
+        )
+        .interface(
+            "eni-1",
+            "vpc-1",
+            "subnet-a",
+            &["10.0.1.10", "2001:db8:1:1::10"],
+        )
+        .interface(
+            "eni-2",
+            "vpc-1",
+            "subnet-b",
+            &["10.0.2.20", "2001:db8:1:2::20"],
+        )
+        .add(
+            "EgressOnlyInternetGateways",
+            json!({"EgressOnlyInternetGatewayId": "eigw-1",
+            "Attachments": [{"State": "attached", "VpcId": "vpc-1"}]}),
+        );
+    let (client, server, remote) = (
+        ("2001:db8:1:1::10", 41_000),
+        ("2001:db8:1:2::20", 5432),
+        ("2001:db8:ffff::9", 443),
+    );
     for format in [FULL, V2] {
         let place = Place::new();
         world.put(&place);
         let flows = [
-            flow("eni-1", client, server).egress().flags(2).bytes(2, 200),
-            flow("eni-2", client, server).ingress().flags(2).bytes(2, 200),
-            flow("eni-1", client, remote).egress().flags(2).bytes(2, 222),
+            flow("eni-1", client, server)
+                .egress()
+                .flags(2)
+                .bytes(2, 200),
+            flow("eni-2", client, server)
+                .ingress()
+                .flags(2)
+                .bytes(2, 200),
+            flow("eni-1", client, remote)
+                .egress()
+                .flags(2)
+                .bytes(2, 222),
         ];
         place.put("logs/all.log", log(format, &flows));
         let sql = "SELECT dst_scope, src_class, route_target, SUM(bytes) AS bytes FROM traffic WHERE counted GROUP BY 1, 2, 3 ORDER BY 1";
@@ -302,14 +583,30 @@ fn a_transit_gateway_between_two_logged_ends_adds_nothing() {
     let world = World::new()
         .vpc("vpc-1", "10.0.0.0/16")
         .vpc("vpc-2", "10.9.0.0/16")
-        .subnet("subnet-a", "vpc-1", &["10.0.1.0/24"], &[("10.9.0.0/16", "tgw-1")])
-        .subnet("subnet-b", "vpc-2", &["10.9.1.0/24"], &[("10.0.0.0/16", "tgw-1")])
+        .subnet(
+            "subnet-a",
+            "vpc-1",
+            &["10.0.1.0/24"],
+            &[("10.9.0.0/16", "tgw-1")],
+        )
+        .subnet(
+            "subnet-b",
+            "vpc-2",
+            &["10.9.1.0/24"],
+            &[("10.0.0.0/16", "tgw-1")],
+        )
         .interface("eni-1", "vpc-1", "subnet-a", &["10.0.1.10"])
         .interface("eni-2", "vpc-2", "subnet-b", &["10.9.1.20"]);
     let (client, server) = (("10.0.1.10", 41_000), ("10.9.1.20", 5432));
     let ends = vec![
-        flow("eni-1", client, server).egress().flags(2).bytes(2, 200),
-        flow("eni-2", client, server).ingress().flags(2).bytes(2, 200),
+        flow("eni-1", client, server)
+            .egress()
+            .flags(2)
+            .bytes(2, 200),
+        flow("eni-2", client, server)
+            .ingress()
+            .flags(2)
+            .bytes(2, 200),
     ];
     let crossing = |direction: &str, attachment: &str| {
         flow("-", client, server)
@@ -328,11 +625,21 @@ fn a_transit_gateway_between_two_logged_ends_adds_nothing() {
             .flags(2)
             .bytes(2, 200)
     };
-    let tgw = vec![crossing("ingress", "tgw-attach-1"), crossing("egress", "tgw-attach-2")];
+    let tgw = vec![
+        crossing("ingress", "tgw-attach-1"),
+        crossing("egress", "tgw-attach-2"),
+    ];
     for format in [FULL, V2] {
         let logs = [("ends", format, ends.clone()), ("tgw", TGW, tgw.clone())];
-        assert_eq!(counted(&world, &logs), ["10.0.1.10 > 10.9.1.20 ACCEPT 200"], "{format}");
+        assert_eq!(
+            counted(&world, &logs),
+            ["10.0.1.10 > 10.9.1.20 ACCEPT 200"],
+            "{format}"
+        );
     }
     // Alone it is all there is: no action, once for both attachments.
-    assert_eq!(counted(&world, &[("tgw", TGW, tgw)]), ["10.0.1.10 > 10.9.1.20 - 200"]);
+    assert_eq!(
+        counted(&world, &[("tgw", TGW, tgw)]),
+        ["10.0.1.10 > 10.9.1.20 - 200"]
+    );
 }
