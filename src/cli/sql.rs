@@ -46,10 +46,11 @@ pub(super) struct SqlArgs {
 }
 
 pub(super) async fn run(
-    args: SqlArgs,
+    mut args: SqlArgs,
     _global: &GlobalArgs,
     printer: &Printer,
 ) -> anyhow::Result<Outcome> {
+    take_statement_from_logs(&mut args);
     let statement = statement(&args)?;
     let settings = knowledge::settings(&args.network.addresses)?;
     let imported = knowledge::import(&args.network.topology, Utc::now(), printer)?;
@@ -113,6 +114,19 @@ fn tell_unread(args: &SqlArgs, logs: &RawLogs, printer: &Printer) -> anyhow::Res
         ));
     }
     Ok(())
+}
+
+/// `--logs` takes all that follows: `--logs DIR "SELECT …"` means the statement, not a second source.
+fn take_statement_from_logs(args: &mut SqlArgs) {
+    const FIRST_WORDS: [&str; 6] = ["select", "with", "show", "explain", "describe", "values"];
+    let is_statement = |text: &String| {
+        let mut words = text.split_whitespace();
+        let first = words.next().unwrap_or_default().to_ascii_lowercase();
+        FIRST_WORDS.contains(&first.as_str()) && words.next().is_some() && !Path::new(text).exists()
+    };
+    if args.statement.is_none() && args.file.is_none() && args.logs.len() > 1 {
+        args.statement = args.logs.pop_if(|last| is_statement(last));
+    }
 }
 
 fn statement(args: &SqlArgs) -> anyhow::Result<String> {

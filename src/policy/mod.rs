@@ -486,3 +486,48 @@ fn checked(typed: Typed, entry: usize, path: &Path) -> Result<Entry, PolicyError
         ends: until,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(entry: &str) -> String {
+        let text =
+            format!("[[expect]]\ndetection = \"egress_unexpected\"\nreason = \"r\"\n{entry}\n");
+        Policy::parse(&text, Path::new("policy.toml"))
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn a_key_with_no_values_is_refused_rather_than_expect_everything() {
+        for key in [
+            "subnets",
+            "interfaces",
+            "vpcs",
+            "remote",
+            "ports",
+            "protocol",
+        ] {
+            let message = refused(&format!("{key} = []"));
+            assert!(
+                message.contains(&format!("`{key}`: expected at least one value")),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_typing_mistake_is_named_with_its_place() {
+        assert_eq!(
+            refused("port = [443]"),
+            "policy `policy.toml`: line 4, column 1: unknown field `port`, expected one of `detection`, `subnets`, `interfaces`, `vpcs`, \
+             `remote`, `ports`, `protocol`, `reason`, `until`"
+        );
+        assert_eq!(
+            refused("ports = [\"90-80\"]"),
+            "policy `policy.toml`: entry 1: `ports`: expected a port 0-65535 or a range \"from-to\", got `90-80`"
+        );
+        assert!(refused("until = 2026-12-31T00:00:00Z").contains("a date such as 2026-12-31"));
+    }
+}

@@ -214,10 +214,6 @@ fn every_detection_has_a_case_that_fires_and_one_that_is_quiet() {
     }
     for folder in folders(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/detections")) {
         let id = folder.file_name().unwrap().to_str().unwrap().to_owned();
-        // The network that `detections.rs` shares among its cases.
-        if id == "topology" {
-            continue;
-        }
         assert!(
             catalog.select(std::slice::from_ref(&id)).is_ok(),
             "`{id}` has cases and no detection"

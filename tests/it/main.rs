@@ -8,15 +8,11 @@
 
 /// The commands, input by input: what every bad one is told, and what every format says.
 mod cli;
-/// The commands as a user meets them: exit codes, messages, formats.
-mod commands;
 /// Records of every format and envelope, and what other tools read from the same bytes.
 mod decode;
 /// The cases of `tests/detections/<id>/<case>`, found by glob: logs and topology in, findings out.
 mod detect;
-/// Ground truth for each detection.
-mod detections;
-/// What newer modules stand on: the binary in a clean environment, a small language for logs and topologies, sessions.
+/// What the modules on the binary stand on: the binary in a clean environment, a small language for logs and topologies, sessions.
 mod harness;
 /// Sources to a lake: batches, bad objects, twice the same, races.
 mod ingest;
@@ -30,8 +26,6 @@ mod s3_server;
 mod same_rows;
 /// The README's main job, and the generator of its logs.
 mod sample;
-/// The query context: pruning, raw logs, functions.
-mod session;
 /// Folders, files, and S3: layouts, paging, pruning, errors.
 mod source;
 /// Statements over a lake: functions, pruning file by file, counting, what is refused.

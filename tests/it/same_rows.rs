@@ -143,3 +143,36 @@ fn days_that_are_selected_come_alone_and_the_others_later() {
     place.run(&["ingest", "logs", "--lake", "lake"]).ok();
     assert_eq!(place.sql(ALL).len(), 18);
 }
+
+#[test]
+fn a_cut_off_object_gives_no_row_straight_from_the_log_either() {
+    use std::io::Write;
+    let place = Place::new();
+    let flows: Vec<Flow> = (0..20_000)
+        .map(|number: u16| flow("eni-a", ("10.0.1.10", 40_000), ("192.0.2.9", number)).bytes(1, 7))
+        .collect();
+    let text = log(V2, &flows);
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text.as_bytes()).unwrap();
+    let whole = encoder.finish().unwrap();
+    place.put("logs/cut.log.gz", &whole[..whole.len() * 9 / 10]);
+    place.put("logs/good.log", log(V2, &flows[..3]));
+    let answer = place.run(&[
+        "sql",
+        "--logs",
+        "logs",
+        "SELECT COUNT(*) AS n, SUM(bytes) AS bytes FROM flows",
+    ]);
+    assert!(answer.stderr.contains("cut.log.gz"), "{}", answer.stderr);
+    let rows = answer.ok().rows();
+    assert_eq!((&rows[0]["n"], &rows[0]["bytes"]), (&3.into(), &21.into()));
+    // The same object by two names of its folder is read once.
+    let twice = [
+        "sql",
+        "SELECT COUNT(*) AS n FROM flows",
+        "--logs",
+        "logs/good.log",
+        "logs/../logs/good.log",
+    ];
+    assert_eq!(place.run(&twice).ok().rows()[0]["n"], 3);
+}
