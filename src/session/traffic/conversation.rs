@@ -8,7 +8,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
-use super::flow::{Action, Direction, Flow, Initiator, Leg, NONE};
+use super::flow::{Action, Direction, Flow, Initiator, Leg};
 use super::resolve::Resolved;
 use crate::session::functions::service_of;
 
@@ -385,8 +385,6 @@ fn count_once(conversation: &[u32], flows: &mut [Flow], resolved: &Resolved<'_>)
                         }) && if same_place {
                             // Two flow logs of one interface: the same packets twice, unless one logs what the other leaves out.
                             flow.flow_log != better.flow_log
-                                && flow.flow_log != NONE
-                                && better.flow_log != NONE
                                 && flow.action == better.action
                                 && detail(better, resolved) > detail(flow, resolved)
                         } else {
