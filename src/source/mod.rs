@@ -25,7 +25,7 @@
 //!     let Listed::Object(object) = entry else { continue };
 //!     let raw = runtime.block_on(source.fetch(&object))?;
 //!     let mut text = String::new();
-//!     gzip::inflate(raw)?.read_to_string(&mut text)?;
+//!     gzip::inflate(raw, object.size)?.read_to_string(&mut text)?;
 //!     assert!(text.starts_with("version account-id"));
 //! }
 //! # Ok(())

@@ -54,7 +54,7 @@ async fn read(source: &Source, object: &Object) -> io::Result<Vec<u8>> {
     let raw = source.fetch(object).await.map_err(io::Error::other)?;
     tokio::task::spawn_blocking(move || {
         let mut bytes = Vec::new();
-        gzip::inflate(raw)?.read_to_end(&mut bytes)?;
+        gzip::inflate(raw, 0)?.read_to_end(&mut bytes)?;
         Ok(bytes)
     })
     .await
