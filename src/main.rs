@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// Large buffers go from the threads that decode to those that encode; this allocator hands them back without asking the kernel.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Planning a large statement recurses deeply, most of all without optimisation.
 const STACK_BYTES: usize = 32 << 20;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, RecordBatch, StringArray};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 
-use crate::batch::column::{NumberColumn, TextColumn, constant_text};
+use crate::batch::column::{NumberColumn, TextColumn, constant_text, plain};
 use crate::batch::schema::{COVERAGE_TEXTS, coverage_schema, timestamp};
 use crate::decode::{Decoder, Record, Status};
 
@@ -87,12 +87,12 @@ impl CoverageBuilder {
         let mut arrays: Vec<_> = self
             .texts
             .iter_mut()
-            .map(|column| column.finish(rows))
+            .map(|column| plain(&column.finish(rows)))
             .collect();
         arrays.push(self.start.finish(rows, &timestamp()));
         arrays.push(self.end.finish(rows, &timestamp()));
         arrays.push(Arc::new(StringArray::from(self.status)) as Arc<dyn Array>);
-        arrays.push(constant_text(source, rows));
+        arrays.push(plain(&constant_text(source, rows)));
         arrays.push(self.line.finish(rows, &arrow::datatypes::DataType::Int64));
         RecordBatch::try_new(coverage_schema(), arrays)
             .expect("the columns are in the order of the schema, equally long")

@@ -1,24 +1,35 @@
-//! Good records into `flows` batches.
+//! Good records into `flows` batches: one by one, or, if they are plain, column by column.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{
     DataType, Date32Type, Int32Type, Int64Type, SchemaRef, TimestampMicrosecondType,
 };
 use arrow::error::ArrowError;
 
-use crate::batch::column::{NumberColumn, TextColumn, constant_text};
-use crate::batch::schema::{DATE, EXTRA, SOURCE, flows_schema};
-use crate::decode::{Decoder, Header, Record, Rule, date_of, push_address, push_tag};
+use crate::batch::column::{NULL, NumberColumn, TextColumn, constant_text, null_array};
+use crate::batch::schema::{DATE, EXTRA, SOURCE, flows_schema_of};
+use crate::batch::{ReadOptions, TextLayout};
+use crate::decode::{
+    Decoder, Plain, Record, Rule, Token, canonical_address, date_of, micros, number, tag,
+};
 
 /// A batch is handed over at this much text, however few rows: text offsets are 32 bits, and `extra` may take six bytes for one.
-const MAX_BATCH_TEXT: usize = 32 * 1024 * 1024;
+const MAX_BATCH_TEXT: usize = 64 * 1024 * 1024;
+
+/// Texts that were checked are remembered up to so many bytes.
+const MAX_CHECKED_TEXT: usize = 4 * 1024 * 1024;
+
+/// Keys are 32 bits.
+const MAX_BATCH_ROWS: usize = 1 << 30;
 
 /// Collects rows, only of the columns that are asked for.
 #[derive(Debug)]
 pub(crate) struct FlowsBuilder {
     schema: SchemaRef,
+    /// First those that are asked for, in their order; behind them those that are only checked.
     columns: Vec<Column>,
     /// For each output column its place in `flows_schema`.
     wanted: Vec<usize>,
@@ -26,9 +37,10 @@ pub(crate) struct FlowsBuilder {
     rows: usize,
     text: usize,
     max_rows: usize,
+    /// How many are still to come, as far as one can tell.
+    expected_rows: usize,
+    texts: TextLayout,
     source: String,
-    sources: Option<ArrayRef>,
-    nulls: Vec<(DataType, ArrayRef)>,
 }
 
 #[derive(Debug)]
@@ -46,7 +58,10 @@ enum Column {
 struct Plan {
     /// The header it was made for, by [`Decoder::header_changes`].
     header_changes: Option<u64>,
+    /// First those whose values are asked for, then those that are only checked, which a single record is before it gets here.
     cells: Vec<Cell>,
+    /// How many are asked for.
+    wanted: usize,
     /// Names and positions of unknown fields, if `extra` is wanted and there are any.
     extra: Option<(usize, Vec<(String, usize)>)>,
 }
@@ -62,13 +77,12 @@ impl FlowsBuilder {
     /// # Errors
     ///
     /// When the projection names a column that does not exist.
-    pub(crate) fn try_new(
-        wanted: Option<&[usize]>,
-        source: &str,
-        batch_rows: usize,
-    ) -> Result<Self, ArrowError> {
-        let all = flows_schema();
-        let wanted = wanted.map_or_else(|| (0..all.fields().len()).collect(), <[usize]>::to_vec);
+    pub(crate) fn try_new(options: &ReadOptions) -> Result<Self, ArrowError> {
+        let all = flows_schema_of(options.texts);
+        let wanted = match &options.columns {
+            Some(wanted) => wanted.clone(),
+            None => (0..all.fields().len()).collect(),
+        };
         let schema = Arc::new(all.project(&wanted)?);
         let columns = wanted
             .iter()
@@ -80,19 +94,17 @@ impl FlowsBuilder {
                 (_, DataType::Date32) => Column::Date(NumberColumn::new()),
                 _ => Column::Text(TextColumn::new()),
             });
-        // The column `source` alone must stay below 2 GiB.
-        let max_rows = batch_rows.clamp(1, (1 << 30) / (source.len() + 1));
         Ok(Self {
-            schema,
             columns: columns.collect(),
+            schema,
             wanted,
             plan: Plan::default(),
             rows: 0,
             text: 0,
-            max_rows,
-            source: source.to_owned(),
-            sources: None,
-            nulls: Vec::new(),
+            max_rows: options.batch_rows.clamp(1, MAX_BATCH_ROWS),
+            expected_rows: options.expected_rows,
+            texts: options.texts,
+            source: options.source.clone(),
         })
     }
 
@@ -100,25 +112,23 @@ impl FlowsBuilder {
         self.rows == 0
     }
 
+    /// How many rows have room until the batch is full.
+    pub(crate) fn room(&self) -> usize {
+        self.max_rows - self.rows
+    }
+
     /// Adds a record that took `length` bytes, and says whether the batch is full.
     pub(crate) fn append(&mut self, decoder: &Decoder, record: &Record<'_>, length: usize) -> bool {
-        if self.plan.header_changes != Some(decoder.header_changes()) {
-            self.plan = Plan::new(&self.wanted, decoder.header(), decoder.header_changes());
-        }
+        self.plan_for(decoder);
         let row = self.rows;
-        for cell in &self.plan.cells {
+        for cell in &self.plan.cells[..self.plan.wanted] {
             match &mut self.columns[cell.column] {
                 Column::Text(column) => {
                     let Some(text) = record.text(cell.position) else {
                         continue;
                     };
-                    match cell.rule {
-                        Rule::Address => column.set_with(row, |out| {
-                            push_address(text, out);
-                            true
-                        }),
-                        Rule::Tag => column.set_with(row, |out| push_tag(text, out)),
-                        _ => column.set(row, text),
+                    if let Some(text) = kept(cell.rule, text) {
+                        column.set(row, &text);
                     }
                 }
                 Column::Int32(column) => {
@@ -153,12 +163,75 @@ impl FlowsBuilder {
         }
         if let Some((column, fields)) = &self.plan.extra
             && let Column::Text(column) = &mut self.columns[*column]
+            && let Some(extra) = extra(fields, |position| record.text(position))
         {
-            column.set_with(row, |out| push_extra(fields, record, out));
+            column.set(row, &extra);
         }
-        self.rows += 1;
+        self.count(1, length)
+    }
+
+    /// Adds plain records, of which there is room for all, and says whether the batch is full; `None`, and none of them is in, if a
+    /// value does not fit.
+    pub(crate) fn append_plain(&mut self, decoder: &Decoder, records: &Plain<'_>) -> Option<bool> {
+        self.plan_for(decoder);
+        let row = self.rows;
+        if row == 0 {
+            self.reserve(records.rows());
+        }
+        let fits = self
+            .plan
+            .cells
+            .iter()
+            .all(|cell| extend(&mut self.columns[cell.column], row, *cell, records));
+        if !fits {
+            for column in &mut self.columns {
+                column.truncate(row);
+            }
+            return None;
+        }
+        if let Some((column, fields)) = &self.plan.extra
+            && let Column::Text(column) = &mut self.columns[*column]
+        {
+            for record in 0..records.rows() {
+                let token = |position| {
+                    let token = records.token(record, position);
+                    (!token.is_missing()).then(|| token.bytes())
+                };
+                if let Some(extra) = extra(fields, token) {
+                    column.set(row + record, &extra);
+                }
+            }
+        }
+        Some(self.count(records.rows(), records.length()))
+    }
+
+    fn count(&mut self, rows: usize, length: usize) -> bool {
+        self.rows += rows;
         self.text += length;
         self.rows >= self.max_rows || self.text >= MAX_BATCH_TEXT
+    }
+
+    /// Makes room for the rows of a batch that begins with `first` ones.
+    fn reserve(&mut self, first: usize) {
+        let rows = self.expected_rows.clamp(first, self.max_rows);
+        self.expected_rows -= self.expected_rows.min(self.max_rows);
+        for cell in &self.plan.cells {
+            match &mut self.columns[cell.column] {
+                Column::Text(column) => column.reserve(rows),
+                Column::Int32(column) => column.reserve(rows),
+                Column::Int64(column) => column.reserve(rows),
+                Column::Timestamp(column) => column.reserve(rows),
+                Column::Date(column) => column.reserve(rows),
+                Column::Source => {}
+            }
+        }
+    }
+
+    fn plan_for(&mut self, decoder: &Decoder) {
+        if self.plan.header_changes != Some(decoder.header_changes()) {
+            self.columns.truncate(self.wanted.len());
+            self.plan = Plan::new(&self.wanted, decoder, &mut self.columns);
+        }
     }
 
     /// The rows so far; the builder is empty again.
@@ -166,30 +239,22 @@ impl FlowsBuilder {
         let rows = std::mem::take(&mut self.rows);
         self.text = 0;
         let mut arrays = Vec::with_capacity(self.columns.len());
-        for (column, field) in self.columns.iter_mut().zip(self.schema.fields()) {
+        let (columns, checked) = self.columns.split_at_mut(self.wanted.len());
+        for column in checked {
+            column.truncate(0);
+            // What has been checked need not be checked again, as long as remembering it costs little.
+            if let Column::Text(texts) = column
+                && texts.text_bytes() > MAX_CHECKED_TEXT
+            {
+                *texts = TextColumn::new();
+            }
+        }
+        for (column, field) in columns.iter_mut().zip(self.schema.fields()) {
             let kind = field.data_type();
             arrays.push(match column {
-                Column::Source => {
-                    if self
-                        .sources
-                        .as_ref()
-                        .is_none_or(|sources| sources.len() < rows)
-                    {
-                        self.sources = Some(constant_text(&self.source, rows));
-                    }
-                    match &self.sources {
-                        Some(sources) => sources.slice(0, rows),
-                        None => new_null_array(kind, rows),
-                    }
-                }
-                Column::Text(column) if column.is_empty() => nulls(&mut self.nulls, kind, rows),
-                Column::Int32(column) if column.is_empty() => nulls(&mut self.nulls, kind, rows),
-                Column::Int64(column) if column.is_empty() => nulls(&mut self.nulls, kind, rows),
-                Column::Timestamp(column) if column.is_empty() => {
-                    nulls(&mut self.nulls, kind, rows)
-                }
-                Column::Date(column) if column.is_empty() => nulls(&mut self.nulls, kind, rows),
-                Column::Text(column) => column.finish(rows),
+                Column::Source => self.texts.lay_out(constant_text(&self.source, rows)),
+                column if column.is_empty() => null_array(kind, rows),
+                Column::Text(column) => self.texts.lay_out(column.finish(rows)),
                 Column::Int32(column) => column.finish(rows, kind),
                 Column::Int64(column) => column.finish(rows, kind),
                 Column::Timestamp(column) => column.finish(rows, kind),
@@ -202,25 +267,92 @@ impl FlowsBuilder {
     }
 }
 
-/// Nulls of one type, made once and shared: most columns of most formats are empty.
-fn nulls(made: &mut Vec<(DataType, ArrayRef)>, kind: &DataType, rows: usize) -> ArrayRef {
-    if let Some((_, array)) = made
-        .iter()
-        .find(|(of, array)| of == kind && array.len() >= rows)
-    {
-        return array.slice(0, rows);
+impl Column {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Text(column) => column.is_empty(),
+            Self::Int32(column) => column.is_empty(),
+            Self::Int64(column) => column.is_empty(),
+            Self::Timestamp(column) => column.is_empty(),
+            Self::Date(column) => column.is_empty(),
+            Self::Source => false,
+        }
     }
-    let array = new_null_array(kind, rows);
-    made.retain(|(of, _)| of != kind);
-    made.push((kind.clone(), Arc::clone(&array)));
-    array
+
+    fn truncate(&mut self, rows: usize) {
+        match self {
+            Self::Text(column) => column.truncate(rows),
+            Self::Int32(column) => column.truncate(rows),
+            Self::Int64(column) => column.truncate(rows),
+            Self::Timestamp(column) => column.truncate(rows),
+            Self::Date(column) => column.truncate(rows),
+            Self::Source => {}
+        }
+    }
+}
+
+/// Reads one field of plain records into its column, from row `row` on; `false` at a value that breaks the field's rule.
+fn extend(column: &mut Column, row: usize, cell: Cell, records: &Plain<'_>) -> bool {
+    let tokens = records.column(cell.position);
+    let at_most = |token: Token<'_>, most: i64| {
+        let number = match token.digits() {
+            Some(number) => i64::try_from(number).ok(),
+            None => number(token.bytes()),
+        };
+        number.filter(|number| *number <= most)
+    };
+    match column {
+        Column::Text(column) => match cell.rule {
+            Rule::Address => column.extend(row, tokens, |texts, token| {
+                let is_canonical =
+                    |text: &[u8]| canonical_address(text).is_some_and(|address| *address == *text);
+                texts
+                    .intern_token(token, is_canonical)
+                    .or_else(|| Some(texts.intern(&canonical_address(token.bytes())?)))
+            }),
+            Rule::Tag => column.extend(row, tokens, |texts, token| {
+                if memchr::memchr(b'%', token.bytes()).is_none() {
+                    return texts.intern_token(token, |_| true);
+                }
+                Some(tag(token.bytes()).map_or(NULL, |tag| texts.intern(&tag)))
+            }),
+            rule => column.extend(row, tokens, |texts, token| {
+                texts.intern_token(token, |text| rule.admits(text))
+            }),
+        },
+        Column::Int32(column) => {
+            let most = cell.rule.most();
+            column.extend(row, tokens, |token| {
+                i32::try_from(at_most(token, most)?).ok()
+            })
+        }
+        Column::Int64(column) => column.extend(row, tokens, |token| at_most(token, i64::MAX)),
+        Column::Timestamp(column) => {
+            column.extend(row, tokens, |token| micros(at_most(token, i64::MAX)?))
+        }
+        Column::Date(column) => column.extend(row, tokens, |token| {
+            Some(date_of(micros(at_most(token, i64::MAX)?)?))
+        }),
+        Column::Source => true,
+    }
+}
+
+/// What is kept of a text that fits its field; nothing where it stands for a value that is not there.
+fn kept(rule: Rule, text: &[u8]) -> Option<Cow<'_, [u8]>> {
+    match rule {
+        Rule::Address => canonical_address(text),
+        Rule::Tag => tag(text),
+        _ => Some(Cow::Borrowed(text)),
+    }
 }
 
 impl Plan {
-    fn new(wanted: &[usize], header: &Header, header_changes: u64) -> Self {
+    /// Appends to `columns` one for each field that is not wanted and whose values have to be checked.
+    fn new(wanted: &[usize], decoder: &Decoder, columns: &mut Vec<Column>) -> Self {
+        let header = decoder.header();
         let start = header.position_of("start");
         let mut plan = Self {
-            header_changes: Some(header_changes),
+            header_changes: Some(decoder.header_changes()),
             ..Self::default()
         };
         for (column, index) in wanted.iter().enumerate() {
@@ -249,27 +381,54 @@ impl Plan {
                 });
             }
         }
+        plan.wanted = plan.cells.len();
+        for (position, column) in header.columns().iter().enumerate() {
+            let is_wanted = column.field.is_some_and(|field| wanted.contains(&field));
+            if let Some(checked) = checked(column.rule).filter(|_| !is_wanted) {
+                plan.cells.push(Cell {
+                    column: columns.len(),
+                    position,
+                    rule: column.rule,
+                });
+                columns.push(checked);
+            }
+        }
         plan
     }
 }
 
-/// Appends the unknown fields that have a value as a JSON object, and says whether there are any.
-fn push_extra(fields: &[(String, usize)], record: &Record<'_>, out: &mut Vec<u8>) -> bool {
-    let from = out.len();
+/// A column for values that are only checked; nothing where any text will do.
+fn checked(rule: Rule) -> Option<Column> {
+    match rule {
+        // Its values were seen when the line was found to be plain.
+        Rule::Text | Rule::Tag | Rule::Unknown | Rule::Status => None,
+        Rule::Account | Rule::Address | Rule::Action => Some(Column::Text(TextColumn::new())),
+        Rule::Port | Rule::Byte | Rule::Int32 => Some(Column::Int32(NumberColumn::new())),
+        Rule::Int64 => Some(Column::Int64(NumberColumn::new())),
+        Rule::Epoch => Some(Column::Timestamp(NumberColumn::new())),
+    }
+}
+
+/// The unknown fields that have a value as a JSON object, if there are any.
+fn extra<'t>(
+    fields: &[(String, usize)],
+    text: impl Fn(usize) -> Option<&'t [u8]>,
+) -> Option<Vec<u8>> {
+    let mut extra = Vec::new();
     for (name, position) in fields {
-        let Some(value) = record.text(*position) else {
+        let Some(value) = text(*position) else {
             continue;
         };
-        out.push(if out.len() == from { b'{' } else { b',' });
-        push_json_text(name.as_bytes(), out);
-        out.push(b':');
-        push_json_text(value, out);
+        extra.push(if extra.is_empty() { b'{' } else { b',' });
+        push_json_text(name.as_bytes(), &mut extra);
+        extra.push(b':');
+        push_json_text(value, &mut extra);
     }
-    if out.len() == from {
-        return false;
+    if extra.is_empty() {
+        return None;
     }
-    out.push(b'}');
-    true
+    extra.push(b'}');
+    Some(extra)
 }
 
 fn push_json_text(text: &[u8], out: &mut Vec<u8>) {

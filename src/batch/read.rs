@@ -1,6 +1,6 @@
 //! Reads one object, whatever its content: text, JSON envelopes or Parquet.
 
-use std::io::{self, BufReader, Cursor, Read};
+use std::io::{self, BufRead, Cursor, Read};
 use std::ops::ControlFlow;
 
 use arrow::array::RecordBatch;
@@ -10,8 +10,8 @@ use crate::batch::coverage::CoverageBuilder;
 use crate::batch::flows::FlowsBuilder;
 use crate::batch::{Decoded, ObjectError, ReadOptions};
 use crate::decode::{
-    BadLine, Content, Decoder, Envelope, Line, Lines, MAX_LINE, PEEK, Piece, Pieces, Problem,
-    Status, Verdict, first_line, is_binary, read_some, sniff,
+    BadLine, Content, Decoder, Envelope, MAX_LINE, Marks, PEEK, Piece, Pieces, Plain, Problem,
+    Status, Stretch, Stretches, Verdict, first_line, is_binary, read_some, sniff,
 };
 
 /// How many bad lines of an object are kept.
@@ -30,7 +30,7 @@ const MAX_PARQUET: u64 = 256 * 1024 * 1024;
 /// [`ObjectError::NotAFlowLog`] when no line is a record and there is no header; [`ObjectError::Unreadable`] when the bytes cannot be
 /// read to their end, or when a Parquet file is damaged.
 pub fn read_object(
-    reader: impl Read,
+    reader: impl BufRead,
     options: &ReadOptions,
     on_batch: &mut dyn FnMut(RecordBatch) -> ControlFlow<()>,
 ) -> Result<Decoded, ObjectError> {
@@ -91,12 +91,7 @@ impl<'o> Run<'o> {
         options: &'o ReadOptions,
         on_batch: &'o mut dyn FnMut(RecordBatch) -> ControlFlow<()>,
     ) -> Result<Self, ObjectError> {
-        let flows = FlowsBuilder::try_new(
-            options.columns.as_deref(),
-            &options.source,
-            options.batch_rows,
-        )
-        .map_err(|error| {
+        let flows = FlowsBuilder::try_new(options).map_err(|error| {
             ObjectError::unreadable("the projection does not fit the flows table", error)
         })?;
         Ok(Self {
@@ -115,17 +110,17 @@ impl<'o> Run<'o> {
         })
     }
 
-    fn read_text(&mut self, reader: impl Read) -> Result<(), ObjectError> {
-        let mut lines = Lines::new(reader);
+    fn read_text(&mut self, reader: impl BufRead) -> Result<(), ObjectError> {
+        let mut stretches = Stretches::new(reader);
+        let mut marks = Marks::default();
         let mut number = 0;
-        while let Some(line) = lines.next().map_err(ObjectError::from_read)? {
-            number += 1;
-            match line {
-                Line::Whole(line) => {
-                    let verdict = self.decoder.line(line);
-                    self.take(number, verdict, line)?;
+        while let Some(stretch) = stretches.next().map_err(ObjectError::from_read)? {
+            match stretch {
+                Stretch::Lines(text) => self.read_lines(text, &mut marks, &mut number)?,
+                Stretch::TooLong(start) => {
+                    number += 1;
+                    self.bad(number, Problem::TooLong, start);
                 }
-                Line::TooLong(start) => self.bad(number, Problem::TooLong, start),
             }
             if self.stopped {
                 break;
@@ -134,9 +129,95 @@ impl<'o> Run<'o> {
         Ok(())
     }
 
+    /// Reads whole lines: plain ones together, all others one by one. `number` counts them.
+    fn read_lines(
+        &mut self,
+        text: &[u8],
+        marks: &mut Marks,
+        number: &mut u64,
+    ) -> Result<(), ObjectError> {
+        marks.mark(text);
+        let bounds = marks.bounds();
+        let mut odd = marks.odd().iter().peekable();
+        // The first line that is not read yet, and the one that is looked at: both by where their bounds begin.
+        let (mut first, mut line) = (0, 0);
+        for next in marks.lines() {
+            let next = *next as usize;
+            let mut is_odd = false;
+            while odd.next_if(|at| **at < bounds[next]).is_some() {
+                is_odd = true;
+            }
+            if !is_odd && self.decoder.is_plain(text, &bounds[line..=next]) {
+                line = next;
+                continue;
+            }
+            self.read_plain(text, &bounds[first..=line], number)?;
+            self.read_line(
+                &text[bounds[line] as usize..bounds[next] as usize - 1],
+                number,
+            )?;
+            (first, line) = (next, next);
+            if self.stopped {
+                return Ok(());
+            }
+        }
+        self.read_plain(text, &bounds[first..=line], number)?;
+        // The last line of all may lack its line feed.
+        let rest = &text[bounds[line] as usize..];
+        if rest.is_empty() || self.stopped {
+            return Ok(());
+        }
+        self.read_line(rest, number)
+    }
+
+    fn read_line(&mut self, line: &[u8], number: &mut u64) -> Result<(), ObjectError> {
+        *number += 1;
+        if line.len() > MAX_LINE {
+            self.bad(*number, Problem::TooLong, line);
+            return Ok(());
+        }
+        let verdict = self.decoder.line(line);
+        self.take(*number, verdict, line)
+    }
+
+    /// Reads plain lines that follow one another.
+    fn read_plain(
+        &mut self,
+        text: &[u8],
+        bounds: &[u32],
+        number: &mut u64,
+    ) -> Result<(), ObjectError> {
+        let fields = self.decoder.header().len();
+        let mut from = 0;
+        while from + 1 < bounds.len() && !self.stopped {
+            let to = bounds.len().min(from + self.flows.room() * fields + 1);
+            let records = Plain::new(text, &bounds[from..to], self.decoder.header());
+            from = to - 1;
+            match self.flows.append_plain(&self.decoder, &records) {
+                Some(is_full) => {
+                    self.decoder.took_plain();
+                    self.rows += records.rows() as u64;
+                    *number += records.rows() as u64;
+                    if is_full {
+                        self.hand_over();
+                    }
+                }
+                // A value does not fit: one by one, to say which.
+                None => {
+                    for line in records.lines() {
+                        if !self.stopped {
+                            self.read_line(line, number)?;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Whether there was an envelope.
-    fn read_json(&mut self, reader: impl Read) -> Result<bool, ObjectError> {
-        let mut pieces = Pieces::new(BufReader::new(reader));
+    fn read_json(&mut self, reader: impl BufRead) -> Result<bool, ObjectError> {
+        let mut pieces = Pieces::new(reader);
         let mut is_envelope = false;
         let mut number = 0;
         while let Some(piece) = pieces.next().map_err(ObjectError::from_read)? {
@@ -348,6 +429,17 @@ fn why_not_a_log(bad: Option<&BadLine>, peek: &[u8], has_log_format: bool) -> Op
 struct Counted<R> {
     reader: R,
     bytes: u64,
+}
+
+impl<R: BufRead> BufRead for Counted<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.reader.fill_buf()
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.reader.consume(bytes);
+        self.bytes += bytes as u64;
+    }
 }
 
 impl<R: Read> Read for Counted<R> {

@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
+use crate::batch::TextLayout;
 use crate::decode::{FIELDS, FieldKind};
 
 /// The column of `flows` with the unknown fields of a record.
@@ -71,6 +72,24 @@ static COVERAGE: LazyLock<SchemaRef> = LazyLock::new(|| {
 /// AWS's names and types (`INT_32`, `INT_64`, text), except that `start` and `end` are timestamps.
 pub fn flows_schema() -> SchemaRef {
     Arc::clone(&FLOWS)
+}
+
+/// The schema of `flows` with its texts laid out as a query or a file wants them.
+pub(crate) fn flows_schema_of(texts: TextLayout) -> SchemaRef {
+    static KEYS: LazyLock<SchemaRef> = LazyLock::new(|| laid_out(TextLayout::Keys));
+    static VIEWS: LazyLock<SchemaRef> = LazyLock::new(|| laid_out(TextLayout::Views));
+    match texts {
+        TextLayout::Keys => Arc::clone(&KEYS),
+        TextLayout::Views => Arc::clone(&VIEWS),
+    }
+}
+
+fn laid_out(texts: TextLayout) -> SchemaRef {
+    let fields = FLOWS.fields().iter().map(|field| match field.data_type() {
+        DataType::Utf8 => field.as_ref().clone().with_data_type(texts.data_type()),
+        _ => field.as_ref().clone(),
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// One row per NODATA or SKIPDATA record.

@@ -3,6 +3,7 @@
 use crate::decode::bad_line::BadLine;
 use crate::decode::field::Rule;
 use crate::decode::header::Header;
+use crate::decode::plain::Shape;
 use crate::decode::record::{Problem, Record, Slots, Status, is_blank};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -24,6 +25,7 @@ pub(crate) enum Verdict {
 #[derive(Debug)]
 pub(crate) struct Decoder {
     header: Header,
+    shape: Shape,
     /// Counts changes of the header, so that whoever planned by the old one notices.
     header_changes: u64,
     seen_header: bool,
@@ -40,8 +42,10 @@ pub(crate) struct Decoder {
 impl Decoder {
     /// Starts with a log format, or with the default one: what comes from CloudWatch Logs and Firehose has no header.
     pub(crate) fn new(log_format: Option<&Header>) -> Self {
+        let header = log_format.cloned().unwrap_or_else(Header::v2_default);
         Self {
-            header: log_format.cloned().unwrap_or_else(Header::v2_default),
+            shape: Shape::of(&header),
+            header,
             header_changes: 0,
             seen_header: false,
             at_first: true,
@@ -54,6 +58,20 @@ impl Decoder {
 
     pub(crate) fn header(&self) -> &Header {
         &self.header
+    }
+
+    pub(crate) fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    pub(crate) fn is_in_csv(&self) -> bool {
+        self.in_csv
+    }
+
+    /// Plain lines were taken: what [`Decoder::line`] would have learnt from them.
+    pub(crate) fn took_plain(&mut self) {
+        self.is_log = true;
+        self.at_first = false;
     }
 
     pub(crate) fn header_changes(&self) -> u64 {
@@ -114,7 +132,7 @@ impl Decoder {
     /// A header, if the bytes may be one at all: records mostly begin with a digit, which no name does.
     ///
     /// A line of one or two names is one only on top or in what is known to be a flow log: `end` alone is a line of Ruby.
-    fn header_in(&self, text: &[u8]) -> Option<Header> {
+    pub(crate) fn header_in(&self, text: &[u8]) -> Option<Header> {
         if !text
             .first()
             .is_some_and(|first| first.is_ascii_lowercase() || *first == b'$')
@@ -141,6 +159,7 @@ impl Decoder {
     fn start_header(&mut self, header: Header) -> Verdict {
         self.seen_header = true;
         if header != self.header {
+            self.shape = Shape::of(&header);
             self.header = header;
             self.header_changes += 1;
         }

@@ -49,6 +49,27 @@ pub(crate) enum Rule {
 }
 
 impl Rule {
+    /// Whether a text may be a value, for the rules that allow only some.
+    pub(crate) fn admits(self, text: &[u8]) -> bool {
+        match self {
+            // Transit Gateway records have been seen in files of VPC flow logs; there, `resource-type` comes second
+            // (https://github.com/obsrvbl-oss/flowlogs-reader/issues/58).
+            Self::Account => text != b"TransitGateway",
+            Self::Action => text == b"ACCEPT" || text == b"REJECT",
+            _ => true,
+        }
+    }
+
+    /// The largest number that may be a value.
+    pub(crate) fn most(self) -> i64 {
+        match self {
+            Self::Port => 65_535,
+            Self::Byte => 255,
+            Self::Int32 => i32::MAX as i64,
+            _ => i64::MAX,
+        }
+    }
+
     /// What to tell somebody whose value breaks the rule.
     pub(crate) fn expected(self) -> &'static str {
         match self {

@@ -1,104 +1,95 @@
-//! Splits a byte stream into lines in bounded memory.
+//! Cuts a byte stream into stretches of whole lines, in bounded memory and without copying what the reader holds anyway.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
+
+use memchr::{memchr, memrchr};
 
 /// The longest line that may be a record: with every field of version 11 a record has about 1.5 KiB.
 pub(crate) const MAX_LINE: usize = 64 * 1024;
 
-/// How much is read at once: enough that a call costs nothing beside the decoding, little enough for the second level of cache.
-const BUFFER: usize = 256 * 1024;
+/// The longest stretch: enough that a stretch costs nothing beside its lines, little enough that its marks stay in the cache.
+const MAX_STRETCH: usize = 2 * MAX_LINE;
 
-/// A line without its line feed.
+/// Some of the stream.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Line<'b> {
-    /// All of it.
-    Whole(&'b [u8]),
+pub(crate) enum Stretch<'b> {
+    /// Lines with their line feeds; only the last line of the stream may lack it.
+    Lines(&'b [u8]),
     /// The beginning of a line longer than [`MAX_LINE`].
     TooLong(&'b [u8]),
 }
 
-/// Reads lines.
+/// Reads stretches.
 #[derive(Debug)]
-pub(crate) struct Lines<R> {
+pub(crate) struct Stretches<R> {
     reader: R,
-    buffer: Vec<u8>,
-    /// What is read and not yet given out: `buffer[from..to]`.
-    from: usize,
-    to: usize,
-    at_end: bool,
+    /// How much of the reader's buffer was given out.
+    given: usize,
+    /// The beginning of a line whose end the reader's buffer did not hold.
+    begun: Vec<u8>,
 }
 
-impl<R: Read> Lines<R> {
+impl<R: BufRead> Stretches<R> {
     pub(crate) fn new(reader: R) -> Self {
         Self {
             reader,
-            buffer: vec![0; BUFFER],
-            from: 0,
-            to: 0,
-            at_end: false,
+            given: 0,
+            begun: Vec::new(),
         }
     }
 
-    /// The next line, or `None` at the end. The last line needs no line feed.
-    pub(crate) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
-        let mut searched = self.from;
+    /// The next stretch, or `None` at the end.
+    pub(crate) fn next(&mut self) -> io::Result<Option<Stretch<'_>>> {
+        self.reader.consume(std::mem::take(&mut self.given));
+        self.begun.clear();
+        let buffer = fill(&mut self.reader)?;
+        let window = &buffer[..buffer.len().min(MAX_STRETCH)];
+        match memrchr(b'\n', window) {
+            Some(last) => {
+                self.given = last + 1;
+                // The same buffer: nothing was consumed.
+                let buffer = fill(&mut self.reader)?;
+                Ok(Some(Stretch::Lines(&buffer[..=last])))
+            }
+            None if window.is_empty() => Ok(None),
+            None => self.one_line().map(Some),
+        }
+    }
+
+    /// A line that goes beyond the reader's buffer.
+    fn one_line(&mut self) -> io::Result<Stretch<'_>> {
+        let mut too_long = false;
         loop {
-            if let Some(length) = memchr::memchr(b'\n', &self.buffer[searched..self.to]) {
-                let line = self.from..searched + length;
-                self.from = line.end + 1;
-                return Ok(Some(measured(&self.buffer[line])));
-            }
-            let pending = self.to - self.from;
-            if pending > MAX_LINE {
-                return self.skip_line().map(Some);
-            }
-            if self.at_end {
-                let line = self.from..self.to;
-                self.from = self.to;
-                return Ok((pending > 0).then(|| measured(&self.buffer[line])));
-            }
-            self.buffer.copy_within(self.from..self.to, 0);
-            (self.from, self.to) = (0, pending);
-            searched = pending;
-            self.fill()?;
-        }
-    }
-
-    /// Gives the beginning of a line that is too long, and reads on behind its end.
-    fn skip_line(&mut self) -> io::Result<Line<'_>> {
-        self.buffer.copy_within(self.from..self.to, 0);
-        self.to = MAX_LINE;
-        loop {
-            // What is kept lies before `MAX_LINE`; what is passed over is read behind it, again and again.
-            (self.from, self.to) = (MAX_LINE, MAX_LINE);
-            if !self.at_end {
-                self.fill()?;
-            }
-            if let Some(length) = memchr::memchr(b'\n', &self.buffer[self.from..self.to]) {
-                self.from += length + 1;
-                return Ok(Line::TooLong(&self.buffer[..MAX_LINE]));
-            }
-            if self.at_end {
-                self.from = self.to;
-                return Ok(Line::TooLong(&self.buffer[..MAX_LINE]));
+            let buffer = fill(&mut self.reader)?;
+            let end = memchr(b'\n', buffer).map(|at| at + 1);
+            let part = &buffer[..end.unwrap_or(buffer.len())];
+            let room = (MAX_LINE + 1).saturating_sub(self.begun.len());
+            too_long |= part.len() > room;
+            self.begun.extend_from_slice(&part[..part.len().min(room)]);
+            let (at_end, length) = (part.is_empty() || end.is_some(), part.len());
+            self.reader.consume(length);
+            if at_end {
+                too_long |= self.begun.len() > MAX_LINE && !self.begun.ends_with(b"\n");
+                return Ok(if too_long {
+                    Stretch::TooLong(&self.begun[..MAX_LINE])
+                } else {
+                    Stretch::Lines(&self.begun)
+                });
             }
         }
-    }
-
-    fn fill(&mut self) -> io::Result<()> {
-        let read = read_some(&mut self.reader, &mut self.buffer[self.to..])?;
-        self.at_end = read == 0;
-        self.to += read;
-        Ok(())
     }
 }
 
-fn measured(line: &[u8]) -> Line<'_> {
-    if line.len() > MAX_LINE {
-        Line::TooLong(line)
-    } else {
-        Line::Whole(line)
+/// What the reader holds, read again when interrupted.
+fn fill(reader: &mut impl BufRead) -> io::Result<&[u8]> {
+    loop {
+        match reader.fill_buf() {
+            Ok(_) => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
+    reader.fill_buf()
 }
 
 /// Reads once, again when interrupted.
@@ -113,29 +104,26 @@ pub(crate) fn read_some(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result
 
 #[cfg(test)]
 mod tests {
+    use std::io::BufReader;
+
     use super::*;
 
-    /// Gives a few bytes at a time.
-    struct Drip<'b>(&'b [u8], usize);
-
-    impl Read for Drip<'_> {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            let length = self.1.min(self.0.len()).min(buffer.len());
-            let (now, later) = self.0.split_at(length);
-            buffer[..length].copy_from_slice(now);
-            self.0 = later;
-            Ok(length)
-        }
-    }
-
+    /// The lengths of the lines; of one that is too long only that.
     fn lengths(bytes: &[u8], step: usize) -> Vec<Result<usize, usize>> {
-        let mut lines = Lines::new(Drip(bytes, step));
+        let mut stretches = Stretches::new(BufReader::with_capacity(step, bytes));
         let mut lengths = Vec::new();
-        while let Some(line) = lines.next().unwrap() {
-            lengths.push(match line {
-                Line::Whole(line) => Ok(line.len()),
-                Line::TooLong(line) => Err(line.len()),
-            });
+        while let Some(stretch) = stretches.next().unwrap() {
+            match stretch {
+                Stretch::Lines(lines) => {
+                    let lines = lines.strip_suffix(b"\n").unwrap_or(lines);
+                    lengths.extend(
+                        lines
+                            .split(|byte| *byte == b'\n')
+                            .map(|line| Ok(line.len())),
+                    );
+                }
+                Stretch::TooLong(line) => lengths.push(Err(line.len())),
+            }
         }
         lengths
     }
@@ -154,15 +142,18 @@ mod tests {
         for (length, expected) in [
             (MAX_LINE, Ok(MAX_LINE)),
             (MAX_LINE + 1, Err(())),
-            (3 * BUFFER + 7, Err(())),
-            (BUFFER, Err(())),
+            (3 * MAX_STRETCH + 7, Err(())),
+            (MAX_STRETCH, Err(())),
         ] {
             for end in ["\nab\n", ""] {
                 let bytes = format!("abc\n{}{end}", "x".repeat(length));
-                for step in [1000, usize::MAX] {
+                for step in [1000, MAX_LINE, MAX_LINE + 1, 1 << 20] {
                     let lines: Vec<_> = lengths(bytes.as_bytes(), step)
                         .into_iter()
                         .map(|line| line.map_err(|_| ()))
+                        .map(|line| {
+                            line.and_then(|line| if line > MAX_LINE { Err(()) } else { Ok(line) })
+                        })
                         .collect();
                     let mut all = vec![Ok(3), expected];
                     all.extend((!end.is_empty()).then_some(Ok(2)));
@@ -180,6 +171,6 @@ mod tests {
                 Err(io::Error::other("broken"))
             }
         }
-        assert!(Lines::new(Broken).next().is_err());
+        assert!(Stretches::new(BufReader::new(Broken)).next().is_err());
     }
 }

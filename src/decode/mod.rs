@@ -6,6 +6,7 @@
 //! sniff ──> lines ───────────────┐
 //!       ──> envelope (JSON) ─────┼──> decoder (header in force) ──> record (split, checked, borrowed) ──> crate::batch
 //!       ──> Parquet cells ───────┘
+//!       ──> lines ──> marks ──> plain (many records at once, only split) ──> crate::batch
 //! ```
 //!
 //! A line that is not a record is data: it is counted and sampled as a [`BadLine`], and the rest goes on.
@@ -25,6 +26,8 @@ mod envelope;
 mod field;
 mod header;
 mod lines;
+mod marks;
+mod plain;
 mod record;
 mod sniff;
 mod value;
@@ -36,7 +39,9 @@ pub use header::{FormatError, Header};
 pub(crate) use decoder::{Decoder, Verdict};
 pub(crate) use envelope::{Envelope, Piece, Pieces};
 pub(crate) use field::{Rule, index_of};
-pub(crate) use lines::{Line, Lines, MAX_LINE, read_some};
+pub(crate) use lines::{MAX_LINE, Stretch, Stretches, read_some};
+pub(crate) use marks::Marks;
+pub(crate) use plain::{Plain, Token};
 pub(crate) use record::{Problem, Record, Status};
 pub(crate) use sniff::{Content, PEEK, first_line, is_binary, sniff};
-pub(crate) use value::{date_of, push_address, push_tag};
+pub(crate) use value::{canonical_address, date_of, micros, number, tag};

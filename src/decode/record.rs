@@ -159,12 +159,10 @@ impl Slots {
             }
             let token = &line[slot.from as usize..slot.to as usize];
             let good = match column.rule {
-                Rule::Text | Rule::Tag | Rule::Unknown => true,
-                // Transit Gateway records have been seen in files of VPC flow logs; there, `resource-type` comes second
-                // (https://github.com/obsrvbl-oss/flowlogs-reader/issues/58).
-                Rule::Account => token != b"TransitGateway",
+                Rule::Text | Rule::Tag | Rule::Unknown | Rule::Account | Rule::Action => {
+                    column.rule.admits(token)
+                }
                 Rule::Address => value::is_address(token),
-                Rule::Action => token == b"ACCEPT" || token == b"REJECT",
                 Rule::Status => {
                     status = match token {
                         b"OK" => Some(Status::Ok),
@@ -174,11 +172,10 @@ impl Slots {
                     };
                     status.is_some()
                 }
-                Rule::Port => slot.set(value::number(token), 65_535),
-                Rule::Byte => slot.set(value::number(token), 255),
-                Rule::Int32 => slot.set(value::number(token), i64::from(i32::MAX)),
-                Rule::Int64 => slot.set(value::number(token), i64::MAX),
-                Rule::Epoch => slot.set(value::epoch_micros(token), i64::MAX),
+                Rule::Port | Rule::Byte | Rule::Int32 | Rule::Int64 => {
+                    slot.set(value::number(token), column.rule.most())
+                }
+                Rule::Epoch => slot.set(value::epoch_micros(token), column.rule.most()),
             };
             if !good {
                 return Err(Problem::Value { position });

@@ -1,6 +1,6 @@
 //! Single values: numbers, times, addresses, tags; bytes in, typed values out, nothing allocated.
 
-use std::io::Write as _;
+use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
 /// The largest value that is still seconds. flowlogs-reader divides what lies above by 1000: contrary to the documentation, some
@@ -41,7 +41,13 @@ pub(crate) fn number(token: &[u8]) -> Option<i64> {
 
 /// Unix seconds or milliseconds as microseconds.
 pub(crate) fn epoch_micros(token: &[u8]) -> Option<i64> {
-    match number(token)? {
+    micros(number(token)?)
+}
+
+/// A number of seconds or milliseconds as microseconds.
+#[inline]
+pub(crate) fn micros(number: i64) -> Option<i64> {
+    match number {
         seconds @ 0..=LAST_SECOND => Some(seconds * 1_000_000),
         milliseconds @ ..=LAST_MILLISECOND => Some(milliseconds * 1_000),
         _ => None,
@@ -59,16 +65,17 @@ pub(crate) fn is_address(token: &[u8]) -> bool {
     is_ipv4(token) || is_mac(token) || ipv6(token).is_some()
 }
 
-/// Appends an address in the one spelling that equal addresses share: IPv6 as RFC 5952 has it, IPv4 and MAC as they are.
-pub(crate) fn push_address(token: &[u8], out: &mut Vec<u8>) {
-    // No IPv4 address holds a colon, and the check let through only one spelling of each.
-    if memchr::memchr(b':', token).is_some()
-        && let Some(address) = ipv6(token)
-    {
-        write!(out, "{address}").expect("writing to a vector cannot fail");
-    } else {
-        out.extend_from_slice(token);
+/// An address in the one spelling that equal addresses share: IPv6 as RFC 5952 has it, IPv4 and MAC as they are. `None` for other text.
+pub(crate) fn canonical_address(token: &[u8]) -> Option<Cow<'_, [u8]>> {
+    if is_ipv4(token) || is_mac(token) {
+        return Some(Cow::Borrowed(token));
     }
+    let address = ipv6(token)?.to_string().into_bytes();
+    Some(if address == token {
+        Cow::Borrowed(token)
+    } else {
+        Cow::Owned(address)
+    })
 }
 
 /// Dotted decimal without leading zeros: some readers take `010` for eight, so no two may agree on what it means.
@@ -119,25 +126,18 @@ fn is_mac(token: &[u8]) -> bool {
         && matches!(token[2], b':' | b'-')
 }
 
-/// Appends a tag's value without its percent-encoding, and says whether there is a value: `-` stands for none, encoded or not.
+/// A tag's value without its percent-encoding; `None` for `-`, which stands for no value, encoded or not.
 ///
 /// An encoding that is not UTF-8 is kept as it is written: AWS encodes UTF-8, so somebody else wrote it.
-pub(crate) fn push_tag(token: &[u8], out: &mut Vec<u8>) -> bool {
-    let from = out.len();
-    if memchr::memchr(b'%', token).is_none() {
-        out.extend_from_slice(token);
-    } else {
-        out.extend(percent_encoding::percent_decode(token));
-        if std::str::from_utf8(&out[from..]).is_err() {
-            out.truncate(from);
-            out.extend_from_slice(token);
+pub(crate) fn tag(token: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let mut decoded = Cow::Borrowed(token);
+    if memchr::memchr(b'%', token).is_some() {
+        decoded = percent_encoding::percent_decode(token).into();
+        if std::str::from_utf8(&decoded).is_err() {
+            decoded = Cow::Borrowed(token);
         }
     }
-    if &out[from..] == b"-" {
-        out.truncate(from);
-        return false;
-    }
-    true
+    (*decoded != *b"-").then_some(decoded)
 }
 
 #[cfg(test)]
@@ -215,9 +215,8 @@ mod tests {
     #[test]
     fn equal_addresses_get_equal_text() {
         let canonical = |text: &str| {
-            let mut out = Vec::new();
-            push_address(text.as_bytes(), &mut out);
-            String::from_utf8(out).unwrap()
+            let address = canonical_address(text.as_bytes()).unwrap();
+            String::from_utf8(address.into_owned()).unwrap()
         };
         assert_eq!(canonical("2001:0DB8:0:0:0:0:0:1"), "2001:db8::1");
         assert_eq!(canonical("10.0.0.1"), "10.0.0.1");
@@ -227,8 +226,7 @@ mod tests {
     #[test]
     fn tags_lose_their_encoding() {
         let decoded = |text: &str| {
-            let mut out = Vec::new();
-            push_tag(text.as_bytes(), &mut out).then(|| String::from_utf8(out).unwrap())
+            tag(text.as_bytes()).map(|tag| String::from_utf8(tag.into_owned()).unwrap())
         };
         assert_eq!(decoded("web%20server%2Fa"), Some("web server/a".to_owned()));
         assert_eq!(decoded("caf%C3%A9"), Some("café".to_owned()));

@@ -60,7 +60,9 @@ pub(super) async fn read(
         Err(error) => return Ending::SourceFailed(error),
     };
     let runtime = Handle::current();
-    let work = tokio::task::spawn_blocking(move || decode(raw, &options, rows, &meter, &runtime));
+    let size = object.size;
+    let work =
+        tokio::task::spawn_blocking(move || decode(raw, size, &options, rows, &meter, &runtime));
     // A bug in the decoder must not stop the other objects.
     work.await.unwrap_or_else(|error| Ending::Unreadable {
         reason: format!("internal error: {error}"),
@@ -69,6 +71,7 @@ pub(super) async fn read(
 
 fn decode(
     raw: Box<dyn Read + Send>,
+    size: u64,
     options: &ReadOptions,
     mut rows: ObjectRows,
     meter: &Arc<Meter>,
@@ -81,7 +84,7 @@ fn decode(
         fetching: fetching.clone(),
     };
     let mut refused = None;
-    let result = match gzip::inflate(raw) {
+    let result = match gzip::inflate(raw, size) {
         Ok(text) => read_object(text, options, &mut |batch| {
             meter
                 .decoded

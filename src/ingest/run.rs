@@ -226,7 +226,7 @@ impl<'r> Run<'r> {
         let rows = self.ingest.lake.object_rows(batch, self.kept_bytes);
         let options = ReadOptions {
             log_format: self.ingest.log_format.clone(),
-            ..ReadOptions::new(job.key.clone())
+            ..ReadOptions::new(job.key.clone()).with_size(job.object.size)
         };
         let meter = Arc::clone(&self.meter);
         self.reading.spawn(async move {

@@ -57,6 +57,7 @@
 
 mod append;
 mod durable;
+mod encode;
 mod error;
 mod info;
 mod parquet;

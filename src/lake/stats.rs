@@ -153,7 +153,7 @@ fn is_less(one: &StatValue, other: &StatValue) -> bool {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
+pub(super) enum Side {
     Min,
     Max,
 }
@@ -169,12 +169,13 @@ fn bound(value: StatValue, side: Side) -> Option<Value> {
             let time = DateTime::from_timestamp_millis(millis)?;
             Some(json!(time.to_rfc3339_opts(SecondsFormat::Millis, true)))
         }
-        StatValue::Text(text) => cut(text, side).map(Value::String),
+        StatValue::Text(text) => cut(text, MAX_TEXT_CHARS, side).map(Value::String),
     }
 }
 
-fn cut(text: String, side: Side) -> Option<String> {
-    let Some((end, _)) = text.char_indices().nth(MAX_TEXT_CHARS) else {
+/// A bound for a text from its first characters; nothing where none is above it.
+pub(super) fn cut(text: String, chars: usize, side: Side) -> Option<String> {
+    let Some((end, _)) = text.char_indices().nth(chars) else {
         return Some(text);
     };
     let head = &text[..end];

@@ -21,13 +21,13 @@ use uuid::Uuid;
 use super::parquet::{OpenFile, ROW_GROUP_ROWS, RowGroup, file_schema};
 use super::place::Place;
 use super::{LakeError, stats};
-use crate::batch::flows_schema;
+use crate::batch::{TextLayout, flows_schema_of};
 
 /// A row group is encoded when its rows take this much memory, even if they are few.
-const ROW_GROUP_BYTES: usize = 64 << 20;
+const ROW_GROUP_BYTES: usize = 48 << 20;
 
 /// What may wait for all dates together before the largest is encoded.
-const WAITING_BYTES: usize = 64 << 20;
+const WAITING_BYTES: usize = 48 << 20;
 
 /// A file is closed when it has grown to this.
 const FILE_BYTES: usize = 128 << 20;
@@ -100,7 +100,7 @@ impl DataWriter {
             waiting.bytes += memory(&rows);
             waiting.batches.push(rows);
             if waiting.rows >= ROW_GROUP_ROWS || waiting.bytes >= ROW_GROUP_BYTES {
-                self.encode(day).await?;
+                self.encode(day, 1).await?;
             }
         }
         while self
@@ -116,7 +116,7 @@ impl DataWriter {
                 .max_by_key(|(_, waiting)| waiting.bytes)
                 .map(|(day, _)| *day);
             let Some(largest) = largest else { break };
-            self.encode(largest).await?;
+            self.encode(largest, 1).await?;
         }
         Ok(())
     }
@@ -126,7 +126,8 @@ impl DataWriter {
     /// After an error the writer is to be aborted.
     pub(super) async fn finish(&mut self) -> Result<Vec<StagedFile>, LakeError> {
         for day in self.days.keys().copied().collect::<Vec<_>>() {
-            self.encode(day).await?;
+            // Nothing else is under way any more.
+            self.encode(day, self.threads).await?;
         }
         while !self.encoding.is_empty() {
             self.land().await?;
@@ -151,19 +152,20 @@ impl DataWriter {
         self.place.delete_quietly(files).await;
     }
 
-    async fn encode(&mut self, day: Day) -> Result<(), LakeError> {
+    async fn encode(&mut self, day: Day, threads: usize) -> Result<(), LakeError> {
         let Some(waiting) = self.days.remove(&day) else {
             return Ok(());
         };
         if waiting.rows == 0 {
             return Ok(());
         }
-        while self.encoding.len() >= self.threads {
+        // Decoding goes on meanwhile, and needs memory too.
+        while self.encoding.len() >= self.threads.div_ceil(2) {
             self.land().await?;
         }
         self.encoding.push_back((
             day,
-            tokio::task::spawn_blocking(move || RowGroup::encode(waiting.batches)),
+            tokio::task::spawn_blocking(move || RowGroup::encode(waiting.batches, threads)),
         ));
         Ok(())
     }
@@ -297,12 +299,17 @@ pub(super) fn memory(rows: &RecordBatch) -> usize {
         .columns()
         .iter()
         .filter(|column| column.null_count() < column.len());
-    columns.map(|column| column.get_buffer_memory_size()).sum()
+    // Of buffers that batches share only the part of each.
+    let bytes = columns.map(|column| column.to_data().get_slice_memory_size());
+    bytes.map(Result::unwrap_or_default).sum()
 }
 
 /// Splits rows of [`flows_schema`] by their date, and leaves that column out.
 fn by_day(rows: &RecordBatch) -> Vec<(Day, RecordBatch)> {
-    debug_assert_eq!(rows.schema().fields(), flows_schema().fields());
+    debug_assert_eq!(
+        rows.schema().fields(),
+        flows_schema_of(TextLayout::Keys).fields()
+    );
     if rows.num_rows() == 0 {
         return Vec::new();
     }

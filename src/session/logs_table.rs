@@ -22,7 +22,7 @@ use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use tokio::sync::{OnceCell, mpsc};
 
 use super::flows_table::viewed;
-use crate::batch::{self, Decoded, ObjectError, ReadOptions};
+use crate::batch::{self, Decoded, ObjectError, ReadOptions, TextLayout};
 use crate::decode::Header;
 use crate::lake::{self, ObjectRecord, Outcome};
 use crate::source::{Object, Source, gzip};
@@ -143,7 +143,6 @@ impl TableProvider for RawFlows {
                     columns: columns.clone(),
                     schema: Arc::clone(&schema),
                     next: Arc::clone(&next),
-                    batch_rows: state.config().batch_size(),
                 }) as Arc<dyn PartitionStream>
             })
             .collect();
@@ -159,7 +158,6 @@ struct Decoding {
     columns: Vec<usize>,
     schema: SchemaRef,
     next: Arc<AtomicUsize>,
-    batch_rows: usize,
 }
 
 impl fmt::Debug for Decoding {
@@ -180,17 +178,18 @@ impl PartitionStream for Decoding {
             self.columns.clone(),
             Arc::clone(&self.next),
         );
-        let (schema, batch_rows, sender) = (Arc::clone(&self.schema), self.batch_rows, stream.tx());
+        let sender = stream.tx();
         stream.spawn(async move {
             while let Some((from, object)) = logs.objects.get(next.fetch_add(1, Ordering::Relaxed))
             {
                 let options = ReadOptions {
-                    source: object.key.clone(),
                     log_format: logs.log_format.clone(),
                     columns: Some(columns.clone()),
-                    batch_rows,
+                    batch_rows: BATCH_ROWS,
+                    texts: TextLayout::Views,
+                    ..ReadOptions::new(object.key.clone()).with_size(object.size)
                 };
-                match whole(from, object, options, &sender, &schema).await? {
+                match whole(from, object, options, &sender).await? {
                     Ok(ControlFlow::Continue(())) => {}
                     Ok(ControlFlow::Break(())) => break,
                     Err(error) => logs.note(&object.key, &error),
@@ -202,6 +201,9 @@ impl PartitionStream for Decoding {
     }
 }
 
+/// Rows decoded at a time: enough that most of their texts are known by then, few enough to stop early.
+const BATCH_ROWS: usize = 64 * 1024;
+
 /// Memory for the rows of an object that is not yet known to be whole.
 const HELD_BYTES: usize = 64 << 20;
 
@@ -212,7 +214,6 @@ async fn whole(
     object: &Object,
     options: ReadOptions,
     sender: &mpsc::Sender<Result<RecordBatch>>,
-    schema: &SchemaRef,
 ) -> Result<std::result::Result<ControlFlow<()>, ObjectError>> {
     let held = Arc::new(Mutex::new((Vec::new(), 0)));
     let hold = {
@@ -235,7 +236,7 @@ async fn whole(
         std::mem::take(&mut *held.lock().unwrap_or_else(PoisonError::into_inner));
     if bytes <= HELD_BYTES {
         for batch in batches {
-            if sender.send(as_views(&batch, schema)).await.is_err() {
+            if sender.send(Ok(batch)).await.is_err() {
                 return Ok(Ok(ControlFlow::Break(())));
             }
         }
@@ -249,8 +250,8 @@ async fn whole(
     if let Err(error) = decode(from, object, check, |_| ControlFlow::Continue(())).await? {
         return Ok(Err(error));
     }
-    let (sender, schema) = (sender.clone(), Arc::clone(schema));
-    let send = move |batch: RecordBatch| match sender.blocking_send(as_views(&batch, &schema)) {
+    let sender = sender.clone();
+    let send = move |batch: RecordBatch| match sender.blocking_send(Ok(batch)) {
         Ok(()) => ControlFlow::Continue(()),
         Err(_) => ControlFlow::Break(()),
     };
@@ -270,8 +271,9 @@ async fn decode(
         .fetch(object)
         .await
         .map_err(|error| DataFusionError::External(Box::new(error)))?;
+    let size = object.size;
     tokio::task::spawn_blocking(move || {
-        let inflated = gzip::inflate(raw).map_err(|error| ObjectError::Unreadable {
+        let inflated = gzip::inflate(raw, size).map_err(|error| ObjectError::Unreadable {
             doing: "cannot read the object",
             source: Box::new(error),
         })?;
@@ -375,10 +377,11 @@ async fn read_side(logs: Arc<RawLogs>) -> Result<Side> {
                     return Ok::<_, DataFusionError>(());
                 };
                 let options = ReadOptions {
-                    source: object.key.clone(),
                     log_format: logs.log_format.clone(),
                     columns: Some(Vec::new()),
-                    batch_rows: 65_536,
+                    batch_rows: BATCH_ROWS,
+                    texts: TextLayout::Views,
+                    ..ReadOptions::new(object.key.clone()).with_size(object.size)
                 };
                 let read = decode(from, object, options, |_| ControlFlow::Continue(())).await?;
                 // The receiver lives until every reader is done.

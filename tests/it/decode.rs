@@ -14,15 +14,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampMicrosecondType, UInt32Type};
 use flowscout::batch::{Decoded, ObjectError, ReadOptions, read_object};
-use flowscout::decode::{FIELDS, Field, FieldKind, Header};
+use flowscout::decode::{BadLine, FIELDS, Field, FieldKind, Header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -42,6 +42,11 @@ fn fixture(path: &str) -> Option<Vec<u8>> {
 fn rows_of(batch: &RecordBatch) -> Vec<Row> {
     let value = |array: &ArrayRef, row: usize| match array.data_type() {
         DataType::Utf8 => json!(array.as_string::<i32>().value(row)),
+        DataType::Dictionary(..) => {
+            let texts = array.as_dictionary::<UInt32Type>();
+            let key = texts.key(row).unwrap();
+            json!(texts.values().as_string::<i32>().value(key))
+        }
         DataType::Int32 => json!(array.as_primitive::<Int32Type>().value(row)),
         DataType::Int64 => json!(array.as_primitive::<Int64Type>().value(row)),
         _ => json!(array.as_primitive::<TimestampMicrosecondType>().value(row) / 1_000_000),
@@ -64,7 +69,7 @@ fn read(
     options: &ReadOptions,
 ) -> Result<(Decoded, Vec<RecordBatch>), ObjectError> {
     let mut batches = Vec::new();
-    let decoded = read_object(reader, options, &mut |batch| {
+    let decoded = read_object(BufReader::new(reader), options, &mut |batch| {
         batches.push(batch);
         ControlFlow::Continue(())
     })?;
@@ -490,6 +495,30 @@ proptest! {
         let data = json!({"messageType": "DATA_MESSAGE", "logEvents": events});
         let (_, found) = rows(data.to_string().as_bytes(), None);
         prop_assert_eq!(found, expected);
+    }
+
+    /// A carriage return at each line's end makes no line plain, so that each is read for itself.
+    #[test]
+    fn reading_many_lines_at_once_gives_what_reading_each_gives((text, _) in log(), odd in prop::collection::vec("\\PC{0,40}", 0..4)) {
+        let mut lines: Vec<&str> = text.lines().collect();
+        let step = lines.len() / (odd.len() + 1) + 1;
+        for (index, line) in odd.iter().enumerate() {
+            lines.insert((index * step).min(lines.len()), line);
+        }
+        let options = ReadOptions::new("log");
+        let together = read(lines.join("\n").as_bytes(), &options);
+        let each = read(lines.join("\r\n").as_bytes(), &options);
+        match (together, each) {
+            (Ok((together, rows)), Ok((each, each_rows))) => {
+                prop_assert_eq!(rows.iter().flat_map(rows_of).collect::<Vec<_>>(), each_rows.iter().flat_map(rows_of).collect::<Vec<_>>());
+                prop_assert_eq!(together.coverage, each.coverage);
+                prop_assert_eq!((together.bad_lines, together.lines), (each.bad_lines, each.lines));
+                let without_ends = |samples: Vec<BadLine>| samples.into_iter().map(|bad| BadLine { text: bad.text.trim_end().to_owned(), ..bad }).collect::<Vec<_>>();
+                prop_assert_eq!(without_ends(together.samples), without_ends(each.samples));
+            }
+            (Err(together), Err(each)) => prop_assert_eq!(together.to_string(), each.to_string()),
+            (together, each) => prop_assert!(false, "{together:?} {each:?}"),
+        }
     }
 
     #[test]

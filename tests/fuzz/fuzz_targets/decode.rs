@@ -4,7 +4,7 @@
 
 #![no_main]
 
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::ops::ControlFlow;
 
 use arbitrary::Arbitrary;
@@ -44,7 +44,7 @@ impl Read for Chunked<'_> {
 
 fn check(reader: impl Read, options: &ReadOptions) -> Option<Decoded> {
     let mut rows = 0;
-    let decoded = read_object(reader, options, &mut |batch| {
+    let decoded = read_object(BufReader::new(reader), options, &mut |batch| {
         assert!(batch.num_rows() > 0 && batch.num_rows() <= options.batch_rows);
         rows += batch.num_rows() as u64;
         ControlFlow::Continue(())
