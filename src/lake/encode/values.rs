@@ -61,6 +61,10 @@ pub(super) struct Bounds {
 impl Values {
     /// Gathers the values of arrays of one type: numbers, times, or texts with keys.
     pub(super) fn gather(arrays: &[ArrayRef], data_type: &DataType) -> Result<Self, ParquetError> {
+        // Most columns of most formats have no values at all.
+        let has_values = |array: &&ArrayRef| array.null_count() < array.len();
+        let arrays: Vec<&ArrayRef> = arrays.iter().filter(has_values).collect();
+        let arrays = arrays.as_slice();
         Ok(match data_type {
             DataType::Int32 => numbers::<Int32Type>(arrays, Steps::Ones, Distinct::Int32),
             DataType::Int64 => numbers::<Int64Type>(arrays, Steps::Ones, Distinct::Int64),
@@ -127,7 +131,7 @@ impl Number for i64 {
 const MICROS: u64 = 1_000_000;
 
 fn numbers<T: ArrowPrimitiveType<Native: Number>>(
-    arrays: &[ArrayRef],
+    arrays: &[&ArrayRef],
     steps: Steps,
     distinct: impl Fn(Vec<T::Native>) -> Distinct,
 ) -> Values {
@@ -194,7 +198,7 @@ fn numbers<T: ArrowPrimitiveType<Native: Number>>(
 }
 
 /// Joins the dictionaries of the arrays: each distinct text is looked up once, and only if a row has it.
-fn texts(arrays: &[ArrayRef]) -> Values {
+fn texts(arrays: &[&ArrayRef]) -> Values {
     const UNKNOWN: u32 = u32::MAX;
     let mut texts = Dictionary::new();
     let total = arrays
