@@ -21,6 +21,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use futures::future::BoxFuture;
 
 use self::args::GlobalArgs;
 use self::printer::Printer;
@@ -82,7 +83,13 @@ enum Outcome {
 }
 
 /// Runs a command line, the program's name included, and says how it ended.
-pub async fn run(arguments: Vec<OsString>) -> ExitCode {
+///
+/// Boxed, so that the commands are compiled once, with the library, and not again into everything that runs them.
+pub fn run(arguments: Vec<OsString>) -> BoxFuture<'static, ExitCode> {
+    Box::pin(run_command(arguments))
+}
+
+async fn run_command(arguments: Vec<OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
