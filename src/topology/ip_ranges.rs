@@ -24,7 +24,14 @@ const BUILT_IN: &str = include_str!("ip_ranges.tsv");
 
 /// AWS's address ranges; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct IpRanges(Arc<Ranges>);
+pub struct IpRanges(Kept);
+
+#[derive(Debug, Clone)]
+enum Kept {
+    /// Resolved when it is first asked: most statements never do.
+    BuiltIn,
+    Given(Arc<Ranges>),
+}
 
 #[derive(Debug)]
 struct Ranges {
@@ -60,8 +67,15 @@ impl Default for IpRanges {
 impl IpRanges {
     /// The copy that flowscout carries; [`Self::date`] says how old it is.
     pub fn built_in() -> Self {
-        static RANGES: LazyLock<IpRanges> = LazyLock::new(|| from_text(BUILT_IN));
-        RANGES.clone()
+        Self(Kept::BuiltIn)
+    }
+
+    fn ranges(&self) -> &Ranges {
+        static BUILT_IN_RANGES: LazyLock<IpRanges> = LazyLock::new(|| from_text(BUILT_IN));
+        match &self.0 {
+            Kept::BuiltIn => BUILT_IN_RANGES.ranges(),
+            Kept::Given(ranges) => ranges,
+        }
     }
 
     /// Reads AWS's own ip-ranges.json.
@@ -86,37 +100,38 @@ impl IpRanges {
 
     /// The day the list was made, such as `2026-08-22`; empty where the list does not say.
     pub fn date(&self) -> &str {
-        self.0.date.get(..10).unwrap_or(&self.0.date)
+        let date = &self.ranges().date;
+        date.get(..10).unwrap_or(date)
     }
 
     /// Who owns an address: of all ranges that hold it the most specific, then rather a service than `AMAZON`, then
     /// rather another service than `EC2`.
     pub fn owner(&self, addr: IpAddr) -> Option<&Owner> {
         let ranges = if addr.is_ipv4() {
-            &self.0.v4
+            &self.ranges().v4
         } else {
-            &self.0.v6
+            &self.ranges().v6
         };
         let number = number(addr);
         let index = ranges.partition_point(|range| range.end < number);
         let range = ranges.get(index).filter(|range| range.start <= number)?;
-        Some(&self.0.owners[range.owner])
+        Some(&self.ranges().owners[range.owner])
     }
 
     /// The ranges that belong to a service in one region and to nobody more specific.
     pub fn nets_of(&self, service: &str, region: &str) -> Vec<IpNet> {
         let is_owner = |range: &&Range| {
-            let owner = &self.0.owners[range.owner];
+            let owner = &self.ranges().owners[range.owner];
             owner.service == service && owner.region == region
         };
         let v4 = self
-            .0
+            .ranges()
             .v4
             .iter()
             .filter(is_owner)
             .flat_map(|range| range.nets(false));
         let v6 = self
-            .0
+            .ranges()
             .v6
             .iter()
             .filter(is_owner)
@@ -130,13 +145,13 @@ impl IpRanges {
         use std::fmt::Write as _;
         let mut text = format!(
             "# AWS's public address ranges, resolved: service, region, ranges. Source: https://ip-ranges.amazonaws.com/ip-ranges.json\ndate\t{}\n",
-            self.0.date
+            self.ranges().date
         );
         let mut by_owner: BTreeMap<&Owner, Vec<IpNet>> = BTreeMap::new();
-        for (ranges, is_v6) in [(&self.0.v4, false), (&self.0.v6, true)] {
+        for (ranges, is_v6) in [(&self.ranges().v4, false), (&self.ranges().v6, true)] {
             for range in ranges {
                 by_owner
-                    .entry(&self.0.owners[range.owner])
+                    .entry(&self.ranges().owners[range.owner])
                     .or_default()
                     .extend(range.nets(is_v6));
             }
@@ -283,12 +298,12 @@ fn resolve(date: &str, listed: Vec<(IpNet, Owner)>) -> IpRanges {
                 .map(|((start, std::cmp::Reverse(end)), owner)| Range { start, end, owner }),
         )
     });
-    IpRanges(Arc::new(Ranges {
+    IpRanges(Kept::Given(Arc::new(Ranges {
         date: date.to_owned(),
         owners,
         v4,
         v6,
-    }))
+    })))
 }
 
 /// Turns nested ranges, outer before inner, into ranges side by side: the innermost wins.
@@ -392,7 +407,7 @@ mod tests {
             ("10.128.0.0/9", "S3", "a"),
             ("11.0.0.0/8", "EC2", "a"),
         ]);
-        assert_eq!(ranges.0.v4.len(), 2);
+        assert_eq!(ranges.ranges().v4.len(), 2);
         assert_eq!(
             ranges.nets_of("S3", "a"),
             ["10.0.0.0/8".parse::<IpNet>().unwrap()]
@@ -407,9 +422,9 @@ mod tests {
             ("2600::/16", "AMAZON", "GLOBAL"),
         ]);
         let again = from_text(&ranges.to_text());
-        assert_eq!(again.0.v4, ranges.0.v4);
-        assert_eq!(again.0.v6, ranges.0.v6);
-        assert_eq!(again.0.owners, ranges.0.owners);
+        assert_eq!(again.ranges().v4, ranges.ranges().v4);
+        assert_eq!(again.ranges().v6, ranges.ranges().v6);
+        assert_eq!(again.ranges().owners, ranges.ranges().owners);
         assert_eq!(again.date(), "2026-01-02");
     }
 
