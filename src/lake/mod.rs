@@ -94,7 +94,7 @@ pub use progress::{Outcome, Standing};
 pub use rows::ObjectRows;
 pub use side::ObjectRecord;
 pub(crate) use side::{bad_lines as bad_lines_batch, objects as objects_batch};
-pub use snapshot::{DataFile, LakeSnapshot};
+pub use snapshot::{Columns, DataFile, LakeSnapshot};
 pub use stats::{ColumnStats, StatValue};
 pub use topology::Put;
 pub use uri::LakeUri;
@@ -224,11 +224,20 @@ impl Lake {
         {
             return Ok(snapshot.clone());
         }
-        let known = last.as_ref().map(LakeSnapshot::attempts);
+        let known = last.as_ref().and_then(LakeSnapshot::attempts);
         let (attempts, _) = self.attempts(&table, known).await?;
-        let snapshot = LakeSnapshot::read(&self.inner.place, table, attempts).await?;
+        let snapshot = LakeSnapshot::read(&self.inner.place, table, Some(attempts)).await?;
         *last = Some(snapshot.clone());
         Ok(snapshot)
+    }
+
+    /// The version that was the latest when the lake was last looked at, pinned: for who has just opened it.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub async fn snapshot_as_opened(&self) -> Result<LakeSnapshot, LakeError> {
+        let table = self.inner.table.lock().await.clone();
+        LakeSnapshot::read(&self.inner.place, table, None).await
     }
 
     /// Starts a batch, on top of all that is in by now.

@@ -1,7 +1,9 @@
 //! One version of a lake, pinned: its data files with their statistics, and the side tables that belong to it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
@@ -9,9 +11,10 @@ use chrono::{DateTime, NaiveDate, Utc};
 use deltalake_core::DeltaTable;
 use deltalake_core::kernel::LogicalFileView;
 use object_store::path::Path;
+use tokio::sync::OnceCell;
 
 use super::place::Place;
-use super::progress::{Attempts, Outcome};
+use super::progress::{self, Attempts, Outcome};
 use super::side::{self, Side};
 use super::stats::{self, ColumnStats};
 use super::{LakeError, table};
@@ -31,33 +34,60 @@ pub struct DataFile {
     /// The value of the column `date` in all its rows.
     pub date: Option<NaiveDate>,
     /// Statistics by column.
-    pub columns: HashMap<String, ColumnStats>,
+    pub columns: Columns,
+}
+
+/// Statistics by column, read from the log's text when they are asked for: of a large lake, most files are ruled out by their date.
+#[derive(Debug, Clone, Default)]
+pub struct Columns {
+    text: Option<Arc<str>>,
+    read: Arc<OnceLock<HashMap<String, ColumnStats>>>,
+}
+
+impl Deref for Columns {
+    type Target = HashMap<String, ColumnStats>;
+
+    fn deref(&self) -> &Self::Target {
+        let text = self.text.as_deref().unwrap_or_default();
+        self.read
+            .get_or_init(|| stats::from_json(text, &flows_schema()).1)
+    }
 }
 
 /// One version of a lake; cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct LakeSnapshot {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
+impl fmt::Debug for LakeSnapshot {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("LakeSnapshot")
+            .field("place", &self.inner.place)
+            .field("version", &self.inner.version)
+            .finish_non_exhaustive()
+    }
+}
+
 struct Inner {
     place: Place,
     version: i64,
     committed_at: Option<DateTime<Utc>>,
-    files: Vec<DataFile>,
-    /// The attempts that are in, by batch.
-    attempts: Attempts,
+    files: Arc<[DataFile]>,
+    table: DeltaTable,
+    /// The attempts that are in, by batch. Only the side tables need them.
+    attempts: OnceCell<Attempts>,
 }
 
 impl LakeSnapshot {
     pub(super) async fn read(
         place: &Place,
         table: DeltaTable,
-        attempts: Attempts,
+        attempts: Option<Attempts>,
     ) -> Result<Self, LakeError> {
         let version = i64::try_from(table.version().unwrap_or_default()).unwrap_or(i64::MAX);
-        let reading = place.clone();
+        let (reading, kept) = (place.clone(), table.clone());
         // A large table's statistics take a while to read.
         let work = tokio::task::spawn_blocking(move || {
             let state = table.snapshot().map_err(table::failed(&reading, "read"))?;
@@ -69,7 +99,7 @@ impl LakeSnapshot {
                 .iter()
                 .map(|file| data_file(&reading, &file))
                 .collect::<Result<Vec<_>, _>>()?;
-            Ok::<_, LakeError>((files, committed_at))
+            Ok::<_, LakeError>((files.into(), committed_at))
         });
         let given_up = |source| LakeError::GivenUp {
             uri: place.uri.clone(),
@@ -82,7 +112,8 @@ impl LakeSnapshot {
                 version,
                 committed_at,
                 files,
-                attempts,
+                table: kept,
+                attempts: OnceCell::new_with(attempts),
             }),
         })
     }
@@ -100,6 +131,11 @@ impl LakeSnapshot {
     /// The data files, newest first.
     pub fn files(&self) -> &[DataFile] {
         &self.inner.files
+    }
+
+    /// The data files, for who keeps them.
+    pub(crate) fn shared_files(&self) -> Arc<[DataFile]> {
+        Arc::clone(&self.inner.files)
     }
 
     /// What was read, in the order of the batches: each object that is in, and of the others what was last heard of them.
@@ -132,8 +168,9 @@ impl LakeSnapshot {
         self.side(Side::BadLines, None).await
     }
 
-    pub(super) fn attempts(&self) -> &Attempts {
-        &self.inner.attempts
+    /// The attempts that are in, if they are known.
+    pub(super) fn attempts(&self) -> Option<&Attempts> {
+        self.inner.attempts.get()
     }
 
     async fn side(
@@ -141,8 +178,10 @@ impl LakeSnapshot {
         side: Side,
         columns: Option<&'static [&'static str]>,
     ) -> Result<Vec<RecordBatch>, LakeError> {
-        let attempts = self.inner.attempts.values().cloned().collect();
-        side::read_all(&self.inner.place, attempts, side, columns).await
+        let Inner { place, table, .. } = self.inner.as_ref();
+        let read = || async { Ok(progress::attempts(place, table, 0).await?.0) };
+        let attempts = self.inner.attempts.get_or_try_init(read).await?;
+        side::read_all(place, attempts.values().cloned().collect(), side, columns).await
     }
 }
 
@@ -152,10 +191,10 @@ fn data_file(place: &Place, file: &LogicalFileView) -> Result<DataFile, LakeErro
         uri: place.uri.clone(),
         what: format!("its log gives `{path}` {what}"),
     };
-    let (rows, columns) = file
-        .stats()
-        .map(|text| stats::from_json(&text, &flows_schema()))
-        .unwrap_or_default();
+    let columns = Columns {
+        text: file.stats().map(Arc::from),
+        read: Arc::default(),
+    };
     let date = match file
         .partition_values_map()
         .remove(table::PARTITION)
@@ -171,7 +210,9 @@ fn data_file(place: &Place, file: &LogicalFileView) -> Result<DataFile, LakeErro
         location: place.path(&path),
         size: u64::try_from(file.size()).map_err(|_| unreadable("a negative size"))?,
         modified: DateTime::from_timestamp_millis(file.modification_time()).unwrap_or_default(),
-        rows: rows.ok_or_else(|| unreadable("no number of rows"))?,
+        rows: file
+            .num_records()
+            .ok_or_else(|| unreadable("no number of rows"))? as u64,
         date,
         columns,
     })
