@@ -93,7 +93,8 @@ impl Session {
         context.register_object_store(&url, lake.store());
         let store =
             ObjectStoreUrl::parse(&url[..url::Position::BeforePath]).map_err(SessionError::Plan)?;
-        let flows: Arc<dyn TableProvider> = Arc::new(FlowsTable::new(store, &snapshot));
+        let flows: Arc<dyn TableProvider> =
+            Arc::new(FlowsTable::new(store, snapshot.shared_files()));
         let session = Self { context };
         session.register(
             "coverage",
