@@ -24,7 +24,10 @@ fn main() -> ExitCode {
     };
     let arguments = std::env::args_os().collect();
     // On a worker, so that the command has the large stack too.
-    match runtime.block_on(runtime.spawn(flowscout::cli::run(arguments))) {
+    let done = runtime.block_on(runtime.spawn(flowscout::cli::run(arguments)));
+    // What a thread may still be reading nobody waits for.
+    runtime.shutdown_background();
+    match done {
         Ok(code) => code,
         Err(error) => flowscout::cli::fail(&error.into()),
     }

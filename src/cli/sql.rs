@@ -17,7 +17,7 @@ use super::{Outcome, knowledge};
 use crate::lake::{Lake, LakeUri};
 use crate::policy::Policy;
 use crate::report::RowWriter;
-use crate::session::{RawLogs, Session, SessionError, timestamp_scalar};
+use crate::session::{self, RawLogs, Session, SessionError, timestamp_scalar};
 use crate::source::{Listed, Location, Selection, Source};
 
 use super::time::TimeArg;
@@ -59,10 +59,13 @@ pub(super) async fn run(
     let spool = tempfile::tempdir()?;
     let session = if args.logs.is_empty() {
         let lake = Lake::open(&LakeUri::parse(&args.lake.lake)?).await?;
-        let mut snapshots = knowledge::snapshots(&lake).await?;
+        let mut snapshots = match session::may_ask_for_topology(&statement) {
+            true => knowledge::snapshots(&lake).await?,
+            false => Vec::new(),
+        };
         snapshots.extend(imported);
         let knowledge = knowledge::knowledge(snapshots, settings, Policy::default());
-        Session::over_lake(&lake, &knowledge).await?
+        Session::over_snapshot(&lake, lake.snapshot_as_opened().await?, &knowledge)?
     } else {
         let logs = Arc::new(raw_logs(&args, spool.path()).await?);
         let knowledge =

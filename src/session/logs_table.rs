@@ -307,6 +307,24 @@ pub(super) enum SideTable {
     BadLines,
 }
 
+impl SideTable {
+    pub(super) const ALL: [(&'static str, Self); 3] = [
+        ("coverage", Self::Coverage),
+        ("objects", Self::Objects),
+        ("bad_lines", Self::BadLines),
+    ];
+
+    /// As queries see it.
+    pub(super) fn schema(self) -> SchemaRef {
+        let stored = match self {
+            Self::Coverage => batch::coverage_schema(),
+            Self::Objects => batch::objects_schema(),
+            Self::BadLines => batch::bad_lines_schema(),
+        };
+        viewed(&stored)
+    }
+}
+
 /// One of the tables beside `flows`, over raw logs.
 #[derive(Debug)]
 pub(super) struct RawSide {
@@ -317,15 +335,10 @@ pub(super) struct RawSide {
 
 impl RawSide {
     pub(super) fn new(logs: Arc<RawLogs>, table: SideTable) -> Self {
-        let schema = match table {
-            SideTable::Coverage => batch::coverage_schema(),
-            SideTable::Objects => batch::objects_schema(),
-            SideTable::BadLines => batch::bad_lines_schema(),
-        };
         Self {
             logs,
             table,
-            schema: viewed(&schema),
+            schema: table.schema(),
         }
     }
 }

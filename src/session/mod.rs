@@ -5,6 +5,7 @@
 
 mod flows_table;
 mod functions;
+mod lake_side;
 mod logs_table;
 mod traffic;
 
@@ -16,19 +17,21 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use chrono::{DateTime, Utc};
 use datafusion::catalog::TableProvider;
-use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::common::{ParamValues, ScalarValue, TableReference};
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
+use datafusion::sql::parser::DFParser;
+use datafusion::sql::resolve::resolve_table_references;
 use thiserror::Error;
 
 use self::flows_table::{FlowsTable, viewed};
+use self::lake_side::LakeSide;
 use self::logs_table::{RawFlows, RawSide, SideTable};
 use self::traffic::TrafficTable;
-use crate::batch;
-use crate::lake::{Lake, LakeError};
+use crate::lake::{Lake, LakeError, LakeSnapshot};
 use crate::policy::Policy;
 use crate::topology::{self, History, Settings};
 
@@ -87,7 +90,18 @@ impl Session {
     /// # Errors
     /// When the lake can't be read.
     pub async fn over_lake(lake: &Lake, knowledge: &Knowledge) -> Result<Self, SessionError> {
-        let snapshot = lake.snapshot().await?;
+        Self::over_snapshot(lake, lake.snapshot().await?, knowledge)
+    }
+
+    /// A session over one version of a lake.
+    ///
+    /// # Errors
+    /// When a table can't be built.
+    pub fn over_snapshot(
+        lake: &Lake,
+        snapshot: LakeSnapshot,
+        knowledge: &Knowledge,
+    ) -> Result<Self, SessionError> {
         let context = context();
         let url = lake.store_url();
         context.register_object_store(&url, lake.store());
@@ -96,18 +110,9 @@ impl Session {
         let flows: Arc<dyn TableProvider> =
             Arc::new(FlowsTable::new(store, snapshot.shared_files()));
         let session = Self { context };
-        session.register(
-            "coverage",
-            in_memory(batch::coverage_schema(), snapshot.coverage().await?)?,
-        )?;
-        session.register(
-            "objects",
-            in_memory(batch::objects_schema(), snapshot.objects().await?)?,
-        )?;
-        session.register(
-            "bad_lines",
-            in_memory(batch::bad_lines_schema(), snapshot.bad_lines().await?)?,
-        )?;
+        for (name, table) in SideTable::ALL {
+            session.register(name, Arc::new(LakeSide::new(snapshot.clone(), table)))?;
+        }
         session.complete(flows, knowledge)?;
         Ok(session)
     }
@@ -118,11 +123,7 @@ impl Session {
     /// When a table can't be built.
     pub fn over_logs(logs: &Arc<RawLogs>, knowledge: &Knowledge) -> Result<Self, SessionError> {
         let session = Self { context: context() };
-        for (name, table) in [
-            ("coverage", SideTable::Coverage),
-            ("objects", SideTable::Objects),
-            ("bad_lines", SideTable::BadLines),
-        ] {
+        for (name, table) in SideTable::ALL {
             session.register(name, Arc::new(RawSide::new(Arc::clone(logs), table)))?;
         }
         session.complete(Arc::new(RawFlows::new(Arc::clone(logs))), knowledge)?;
@@ -299,6 +300,29 @@ fn with_values(
     frame
         .with_param_values(ParamValues::from(values))
         .map_err(SessionError::Plan)
+}
+
+/// Whether a statement may need the topology: it names a table of it or `traffic`, or a function that knows the network. Only then need it
+/// be read.
+pub fn may_ask_for_topology(sql: &str) -> bool {
+    let knows_no_network = |table: &TableReference| {
+        let name = table.table();
+        table.schema() == Some("information_schema")
+            || name == "flows"
+            || SideTable::ALL.iter().any(|(side, _)| *side == name)
+    };
+    let functions = ["ip_scope", "expected_by"];
+    let lower = sql.to_ascii_lowercase();
+    let Ok(statements) = DFParser::parse_sql(sql) else {
+        return true;
+    };
+    functions.iter().any(|function| lower.contains(function))
+        || statements.iter().any(
+            |statement| match resolve_table_references(statement, true) {
+                Ok((tables, _)) => !tables.iter().all(knows_no_network),
+                Err(_) => true,
+            },
+        )
 }
 
 /// A time as queries take it.
