@@ -352,3 +352,30 @@ fn in_memory(
         MemTable::try_new(schema, vec![batches]).map_err(SessionError::Plan)?,
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::may_ask_for_topology;
+
+    #[test]
+    fn the_topology_is_read_for_who_names_it() {
+        for sql in [
+            "SELECT 1",
+            "SELECT COUNT(*) FROM flows",
+            "WITH busy AS (SELECT srcaddr FROM flows) SELECT * FROM busy JOIN objects ON true, coverage, bad_lines",
+            "EXPLAIN SELECT aws_service(srcaddr) FROM flows",
+            "SELECT * FROM information_schema.tables",
+        ] {
+            assert!(!may_ask_for_topology(sql), "{sql}");
+        }
+        for sql in [
+            "SELECT * FROM traffic",
+            "SELECT * FROM public.subnets",
+            "SELECT 1 WHERE EXISTS (SELECT 1 FROM vpcs)",
+            "SELECT IP_SCOPE(srcaddr) FROM flows",
+            "SELECT * FROM flows WHERE",
+        ] {
+            assert!(may_ask_for_topology(sql), "{sql}");
+        }
+    }
+}

@@ -27,8 +27,8 @@ use super::rows::Rows;
 /// Of a dictionary's entries, one in this many may be wanted: what more rows have is found faster by reading them all.
 const WANTED_ENTRIES: usize = 32;
 
-/// Of a row group's rows, one in this many may be chosen.
-const CHOSEN_ROWS: usize = 8;
+/// Of a row group's rows, one in this many may be chosen: to skip from row to row has its price too.
+const CHOSEN_ROWS: usize = 32;
 
 /// Which rows of a row group may pass.
 #[derive(Debug, Clone, PartialEq, Eq)]

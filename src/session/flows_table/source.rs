@@ -24,7 +24,7 @@ use datafusion::physical_expr::{
     EquivalenceProperties, PhysicalExpr, PhysicalSortExpr, conjunction, conjunction_opt,
     split_conjunction,
 };
-use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicateBuilder};
+use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::filter_pushdown::{FilterPushdownPropagation, PushedDown};
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, PruningMetrics};
 use datafusion::physical_plan::{DisplayFormatType, SortOrderPushdownResult};
@@ -111,7 +111,7 @@ impl FileSource for LookupSource {
             columns.all(|column| column.index() < schema.fields().len())
         };
         let of_file = filter.iter().flat_map(split_conjunction);
-        let of_file = of_file.filter(is_of_file).cloned();
+        let of_file = conjunction_opt(of_file.filter(is_of_file).cloned());
         Ok(Arc::new(LookupOpener {
             pruned: Pruned {
                 statistics: pruned("row_groups_pruned_by_value_statistics"),
@@ -121,10 +121,7 @@ impl FileSource for LookupSource {
                 rows: pruned("rows_pruned_by_value"),
             },
             terms: filter.as_ref().map(terms).unwrap_or_default(),
-            pruning: conjunction_opt(of_file).and_then(|filter| {
-                let builder = PruningPredicateBuilder::new().with_file_schema(Arc::clone(schema));
-                builder.try_build(filter).ok()
-            }),
+            of_file,
             source: self.clone(),
             config: base_config.clone(),
             partition,
@@ -273,7 +270,8 @@ impl Pruned {
 struct LookupOpener {
     source: LookupSource,
     terms: Vec<Term>,
-    pruning: Option<PruningPredicate>,
+    /// What of the filter can be asked of a footer.
+    of_file: Option<Arc<dyn PhysicalExpr>>,
     config: FileScanConfig,
     partition: usize,
     pruned: Pruned,
@@ -374,16 +372,21 @@ impl LookupOpener {
                 plan.scan(number);
             }
         }
-        let Some(pruning) = &self.pruning else {
+        // Built for each piece: what a TopK has found by now may rule out all that follows.
+        let schema = self.source.table_schema().file_schema();
+        let pruning = self.of_file.as_ref().and_then(|filter| {
+            let builder = PruningPredicateBuilder::new().with_file_schema(Arc::clone(schema));
+            builder.try_build(Arc::clone(filter)).ok()
+        });
+        let Some(pruning) = pruning else {
             return plan.row_group_indexes();
         };
         let mut filter = RowGroupAccessPlanFilter::new(plan);
         // The source counts what is ruled out this way when it comes to the same.
         let uncounted =
             ParquetFileMetrics::new(self.partition, "", &ExecutionPlanMetricsSet::new());
-        let schema = self.source.table_schema().file_schema();
         let descriptor = footer.file_metadata().schema_descr();
-        filter.prune_by_statistics(schema, descriptor, all, pruning, &uncounted);
+        filter.prune_by_statistics(schema, descriptor, all, &pruning, &uncounted);
         filter.row_group_indexes().collect()
     }
 

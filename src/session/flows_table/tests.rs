@@ -347,7 +347,8 @@ async fn an_address_on_either_side_is_looked_up() {
     );
     assert_eq!(counted_by("rows_pruned_by_value").1, 0);
 
-    let known = address(13);
+    let is_rare = |address: &String| (1..10).contains(&count(address));
+    let known = (0..ADDRESSES).map(address).find(is_rare).unwrap();
     let (found, counted_by) = counted(&context, sql(&known)).await;
     assert_eq!(found, count(&known));
     assert!(found > 0);
