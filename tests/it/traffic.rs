@@ -643,3 +643,62 @@ fn a_transit_gateway_between_two_logged_ends_adds_nothing() {
         ["10.0.1.10 > 10.9.1.20 - 200"]
     );
 }
+
+#[test]
+fn a_filter_for_refused_packets_reads_the_others_of_their_conversations() {
+    // Refused by the server's side; late; from ports that tell nothing; and of conversations that are nobody's business.
+    let busy = ("10.0.2.20", 21_000);
+    for format in [FULL, V2] {
+        let without_flags = |flow: Flow| if format == V2 { flow } else { flow.flags(0) };
+        let mut flows = vec![
+            flow("eni-app", CLIENT, SERVER)
+                .egress()
+                .flags(2)
+                .bytes(3, 180),
+            flow("eni-db", CLIENT, SERVER)
+                .ingress()
+                .flags(2)
+                .bytes(3, 180)
+                .reject(),
+            flow("eni-app2", ("10.0.1.11", 40_000), SERVER)
+                .egress()
+                .bytes(9, 900),
+            flow("eni-db", ("10.0.1.11", 40_000), SERVER)
+                .ingress()
+                .bytes(9, 900)
+                .at("2026-03-10T08:00:00Z"),
+            without_flags(flow("eni-db", ("10.0.1.11", 40_000), SERVER).ingress())
+                .bytes(1, 60)
+                .at("2026-03-10T08:05:00Z")
+                .reject(),
+            without_flags(flow("eni-db", ("10.0.1.10", 20_000), busy).ingress())
+                .bytes(1, 77)
+                .reject(),
+        ];
+        for port in 20_001..20_005 {
+            flows.push(
+                without_flags(flow("eni-db", ("10.0.1.11", port), busy).ingress()).bytes(2, 88),
+            );
+        }
+        let columns = "src_addr, dst_addr, action, counted, late, initiator, bytes";
+        let ask_for = |condition: &str| {
+            let place = Place::new();
+            world().put(&place);
+            place.put("logs/all.log", log(format, &flows));
+            let sql = format!("SELECT {columns} FROM traffic WHERE {condition} ORDER BY bytes");
+            ask(place, sql.leak())
+        };
+        let refused = ask_for("action = 'REJECT'");
+        assert_eq!(refused.len(), 3, "{refused:?}");
+        // This one is not seen through, so that all is read.
+        assert_eq!(
+            refused,
+            ask_for("COALESCE(action, '-') = 'REJECT'"),
+            "{format}"
+        );
+        assert!(
+            refused.iter().all(|row| row["initiator"] == "src"),
+            "{refused:?}"
+        );
+    }
+}

@@ -1,17 +1,71 @@
 //! The columns of `traffic`: their names and types, and how they are written from resolved records.
 
-use std::net::IpAddr;
+use std::fmt::Write;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
     ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch, RecordBatchOptions,
-    StringViewBuilder, TimestampMicrosecondArray,
+    StringViewArray, StringViewBuilder, TimestampMicrosecondArray, UInt32Array,
 };
+use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::common::Result;
 
-use super::flow::{Action, Direction, Flow, Initiator, Leg, Path, RefusedBy};
-use super::resolve::{End, Resolved};
+use super::flow::{
+    Action, Address, Direction, Flow, Initiator, Leg, NONE, Path, Pool, RefusedBy, Text,
+};
+use super::resolve::{EndTexts, RecorderTexts, Way, World};
+
+/// What the records of a slice of time point at, ready to be written: every text stands there once, and columns share it.
+#[derive(Debug)]
+pub(super) struct Tables {
+    texts: StringViewArray,
+    addresses: StringViewArray,
+    ends: Vec<EndTexts>,
+    recorders: Vec<RecorderTexts>,
+    ways: Vec<Way>,
+}
+
+impl Tables {
+    pub(super) fn new(world: &World<'_>, pool: &Pool) -> Self {
+        let mut texts = StringViewBuilder::with_capacity(world.texts.iter().len());
+        for text in world.texts.iter() {
+            texts.append_value(text);
+        }
+        let mut addresses = StringViewBuilder::with_capacity(pool.addresses.iter().len());
+        let mut written = String::new();
+        for address in pool.addresses.iter() {
+            written.clear();
+            // Writing into a String cannot fail.
+            write!(written, "{address}").ok();
+            addresses.append_value(&written);
+        }
+        Self {
+            texts: texts.finish(),
+            addresses: addresses.finish(),
+            ends: world.ends.iter().map(|end| end.texts).collect(),
+            recorders: world
+                .recorders
+                .iter()
+                .map(|recorder| recorder.texts)
+                .collect(),
+            ways: world.ways.clone(),
+        }
+    }
+
+    pub(super) fn end(&self, end: u32) -> Option<&EndTexts> {
+        self.ends.get(end as usize)
+    }
+}
+
+/// Resolved records with what they point at.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    pub(super) rows: Vec<Flow>,
+    /// Who refused each record; empty where nobody asked.
+    pub(super) refused_by: Vec<RefusedBy>,
+    pub(super) tables: Arc<Tables>,
+}
 
 /// How a column is made from a record.
 #[derive(Clone, Copy)]
@@ -22,18 +76,21 @@ enum Make {
     Long(fn(&Flow) -> Option<i64>),
     Flag(fn(&Flow) -> bool),
     Word(fn(&Flow) -> Option<&'static str>),
-    Address(fn(&Flow) -> Option<IpAddr>),
+    Action,
+    Initiator,
+    Address(fn(&Flow) -> Address),
     /// A text of one of the record's ends.
-    OfEnd(Which, for<'n> fn(&End<'n>) -> Option<&'n str>),
+    OfEnd(Which, fn(&EndTexts) -> Text),
+    Scope(Which),
     /// A text of who recorded it.
-    OfRecorder(for<'a, 'n> fn(&'a super::resolve::Recorder<'n>) -> Option<&'n str>),
+    OfRecorder(fn(&RecorderTexts) -> Text),
     RouteTarget,
     RefusedBy,
 }
 
 /// Which end of a record.
-#[derive(Clone, Copy)]
-enum Which {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Which {
     Src,
     Dst,
     Client,
@@ -41,19 +98,20 @@ enum Which {
 }
 
 impl Which {
-    fn of(self, flow: &Flow) -> Option<u32> {
+    /// [`NONE`] where the record does not tell.
+    fn of(self, flow: &Flow) -> u32 {
         match (self, flow.initiator) {
             (Self::Src, _) | (Self::Client, Initiator::Src) | (Self::Server, Initiator::Dst) => {
-                Some(flow.src_end)
+                flow.src_end
             }
             (Self::Dst, _) | (Self::Client, Initiator::Dst) | (Self::Server, Initiator::Src) => {
-                Some(flow.dst_end)
+                flow.dst_end
             }
-            (Self::Client | Self::Server, Initiator::Unknown) => None,
+            (Self::Client | Self::Server, Initiator::Unknown) => NONE,
         }
     }
 
-    fn address(self, flow: &Flow) -> Option<IpAddr> {
+    fn address(self, flow: &Flow) -> Address {
         match (self, flow.initiator) {
             (Self::Src, _) | (Self::Client, Initiator::Src) | (Self::Server, Initiator::Dst) => {
                 flow.src
@@ -61,44 +119,40 @@ impl Which {
             (Self::Dst, _) | (Self::Client, Initiator::Dst) | (Self::Server, Initiator::Src) => {
                 flow.dst
             }
-            (Self::Client | Self::Server, Initiator::Unknown) => None,
+            (Self::Client | Self::Server, Initiator::Unknown) => NONE,
         }
     }
 }
 
-fn interface_id<'n>(end: &End<'n>) -> Option<&'n str> {
+fn interface_id(end: &EndTexts) -> Text {
     end.interface_id
 }
 
-fn subnet_id<'n>(end: &End<'n>) -> Option<&'n str> {
+fn subnet_id(end: &EndTexts) -> Text {
     end.subnet_id
 }
 
-fn vpc_id<'n>(end: &End<'n>) -> Option<&'n str> {
+fn vpc_id(end: &EndTexts) -> Text {
     end.vpc_id
 }
 
-fn account_id<'n>(end: &End<'n>) -> Option<&'n str> {
+fn account_id(end: &EndTexts) -> Text {
     end.account_id
 }
 
-fn region<'n>(end: &End<'n>) -> Option<&'n str> {
+fn region(end: &EndTexts) -> Text {
     end.region
 }
 
-fn class<'n>(end: &End<'n>) -> Option<&'n str> {
+fn class(end: &EndTexts) -> Text {
     end.class
 }
 
-fn scope<'n>(end: &End<'n>) -> Option<&'n str> {
-    Some(end.scope.as_str())
-}
-
-fn service<'n>(end: &End<'n>) -> Option<&'n str> {
+fn service(end: &EndTexts) -> Text {
     end.service
 }
 
-fn action(flow: &Flow) -> Option<&'static str> {
+pub(super) fn action(flow: &Flow) -> Option<&'static str> {
     match flow.action {
         Action::Accept => Some("ACCEPT"),
         Action::Reject => Some("REJECT"),
@@ -114,7 +168,7 @@ fn direction(flow: &Flow) -> Option<&'static str> {
     }
 }
 
-fn initiator(flow: &Flow) -> Option<&'static str> {
+pub(super) fn initiator(flow: &Flow) -> Option<&'static str> {
     Some(match flow.initiator {
         Initiator::Src => "src",
         Initiator::Dst => "dst",
@@ -124,8 +178,8 @@ fn initiator(flow: &Flow) -> Option<&'static str> {
 
 fn service_port(flow: &Flow) -> Option<i32> {
     match flow.initiator {
-        Initiator::Src => flow.dst_port,
-        Initiator::Dst => flow.src_port,
+        Initiator::Src => flow.dst_port(),
+        Initiator::Dst => flow.src_port(),
         Initiator::Unknown => None,
     }
 }
@@ -164,27 +218,27 @@ const COLUMNS: &[(&str, Make)] = &[
         "interface_id",
         Make::OfRecorder(|recorder| recorder.interface_id),
     ),
-    ("action", Make::Word(action)),
-    ("protocol", Make::Int(|flow| flow.protocol)),
-    ("packets", Make::Long(|flow| flow.packets)),
-    ("bytes", Make::Long(|flow| flow.bytes)),
-    ("tcp_flags", Make::Int(|flow| flow.tcp_flags)),
+    ("action", Make::Action),
+    ("protocol", Make::Int(Flow::protocol)),
+    ("packets", Make::Long(Flow::packets)),
+    ("bytes", Make::Long(Flow::bytes)),
+    ("tcp_flags", Make::Int(Flow::tcp_flags)),
     ("src_addr", Make::Address(|flow| flow.src)),
     ("dst_addr", Make::Address(|flow| flow.dst)),
-    ("src_port", Make::Int(|flow| flow.src_port)),
-    ("dst_port", Make::Int(|flow| flow.dst_port)),
+    ("src_port", Make::Int(Flow::src_port)),
+    ("dst_port", Make::Int(Flow::dst_port)),
     ("src_subnet_id", Make::OfEnd(Which::Src, subnet_id)),
     ("dst_subnet_id", Make::OfEnd(Which::Dst, subnet_id)),
     ("src_vpc_id", Make::OfEnd(Which::Src, vpc_id)),
     ("dst_vpc_id", Make::OfEnd(Which::Dst, vpc_id)),
     ("src_class", Make::OfEnd(Which::Src, class)),
     ("dst_class", Make::OfEnd(Which::Dst, class)),
-    ("src_scope", Make::OfEnd(Which::Src, scope)),
-    ("dst_scope", Make::OfEnd(Which::Dst, scope)),
+    ("src_scope", Make::Scope(Which::Src)),
+    ("dst_scope", Make::Scope(Which::Dst)),
     ("src_service", Make::OfEnd(Which::Src, service)),
     ("dst_service", Make::OfEnd(Which::Dst, service)),
     ("direction", Make::Word(direction)),
-    ("initiator", Make::Word(initiator)),
+    ("initiator", Make::Initiator),
     (
         "client_addr",
         Make::Address(|flow| Which::Client.address(flow)),
@@ -209,7 +263,7 @@ const COLUMNS: &[(&str, Make)] = &[
     ("client_account_id", Make::OfEnd(Which::Client, account_id)),
     ("client_region", Make::OfEnd(Which::Client, region)),
     ("client_class", Make::OfEnd(Which::Client, class)),
-    ("client_scope", Make::OfEnd(Which::Client, scope)),
+    ("client_scope", Make::Scope(Which::Client)),
     (
         "server_interface_id",
         Make::OfEnd(Which::Server, interface_id),
@@ -217,7 +271,7 @@ const COLUMNS: &[(&str, Make)] = &[
     ("server_subnet_id", Make::OfEnd(Which::Server, subnet_id)),
     ("server_vpc_id", Make::OfEnd(Which::Server, vpc_id)),
     ("server_class", Make::OfEnd(Which::Server, class)),
-    ("server_scope", Make::OfEnd(Which::Server, scope)),
+    ("server_scope", Make::Scope(Which::Server)),
     ("server_service", Make::OfEnd(Which::Server, service)),
     ("late", Make::Flag(|flow| flow.late)),
     ("refused_by", Make::RefusedBy),
@@ -242,27 +296,38 @@ pub(super) static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     Arc::new(Schema::new(fields))
 });
 
-/// The columns asked for, of a run of records.
+/// The rows of a chunk from one on, as many as are asked for, in some columns.
 pub(super) fn batch(
-    flows: &[Flow],
-    resolved: &Resolved<'_>,
+    chunk: &Chunk,
+    rows: std::ops::Range<usize>,
     columns: &[usize],
     schema: &SchemaRef,
 ) -> Result<RecordBatch> {
+    let count = rows.len();
     let arrays: Vec<ArrayRef> = columns
         .iter()
-        .map(|&column| array(flows, resolved, COLUMNS[column].1))
-        .collect();
-    let rows = RecordBatchOptions::new().with_row_count(Some(flows.len()));
+        .map(|&column| array(chunk, rows.clone(), COLUMNS[column].1))
+        .collect::<Result<_>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(count));
     Ok(RecordBatch::try_new_with_options(
         Arc::clone(schema),
         arrays,
-        &rows,
+        &options,
     )?)
 }
 
-fn array(flows: &[Flow], resolved: &Resolved<'_>, make: Make) -> ArrayRef {
-    match make {
+/// The number of the column that only a replay of network ACLs tells.
+pub(super) static REFUSED_BY: LazyLock<usize> = LazyLock::new(|| {
+    let mut columns = COLUMNS.iter();
+    columns
+        .position(|(_, make)| matches!(make, Make::RefusedBy))
+        .expect("one of the columns says who refused")
+});
+
+fn array(chunk: &Chunk, rows: std::ops::Range<usize>, make: Make) -> Result<ArrayRef> {
+    let flows = &chunk.rows[rows.clone()];
+    let tables = &*chunk.tables;
+    Ok(match make {
         Make::Start => times(flows.iter().map(|flow| flow.start)),
         Make::End => times(flows.iter().map(|flow| flow.end)),
         Make::Int(of) => Arc::new(flows.iter().map(of).collect::<Int32Array>()),
@@ -273,56 +338,118 @@ fn array(flows: &[Flow], resolved: &Resolved<'_>, make: Make) -> ArrayRef {
                 .map(|flow| Some(of(flow)))
                 .collect::<BooleanArray>(),
         ),
-        Make::Word(of) => texts(flows, |flow, builder| builder.append_option(of(flow))),
-        Make::Address(of) => {
-            use std::fmt::Write;
-            let mut text = String::new();
-            texts(flows, |flow, builder| match of(flow) {
-                Some(address) => {
-                    text.clear();
-                    // Writing into a String cannot fail.
-                    write!(text, "{address}").ok();
-                    builder.append_value(&text);
-                }
-                None => builder.append_null(),
-            })
-        }
-        Make::OfEnd(which, of) => texts(flows, |flow, builder| {
-            builder.append_option(
-                which
-                    .of(flow)
-                    .and_then(|end| resolved.end(end))
-                    .and_then(of),
-            );
+        Make::Word(of) => words(flows, of),
+        Make::Action => words(flows, action),
+        Make::Initiator => words(flows, initiator),
+        Make::Scope(which) => words(flows, |flow| {
+            tables.end(which.of(flow)).map(|end| end.scope.as_str())
         }),
-        Make::OfRecorder(of) => texts(flows, |flow, builder| {
-            builder.append_option(of(resolved.recorder(flow.recorder)))
+        Make::Address(of) => shared(&tables.addresses, flows.iter().map(of))?,
+        Make::OfEnd(which, of) => shared(
+            &tables.texts,
+            flows
+                .iter()
+                .map(|flow| tables.end(which.of(flow)).map_or(NONE, of)),
+        )?,
+        Make::OfRecorder(of) => shared(
+            &tables.texts,
+            flows
+                .iter()
+                .map(|flow| of(&tables.recorders[flow.recorder as usize])),
+        )?,
+        Make::RouteTarget => words(flows, |flow| {
+            let way = tables.ways.get(flow.route as usize);
+            way.map(|way| way.target.as_str())
         }),
-        Make::RouteTarget => texts(flows, |flow, builder| {
-            builder.append_option(resolved.way(flow.route).map(|way| way.target.as_str()));
-        }),
-        Make::RefusedBy => texts(flows, |flow, builder| match flow.refused_by {
-            RefusedBy::Nobody => builder.append_null(),
-            RefusedBy::Nacl(rule_number) => {
-                builder.append_value(format!("nacl rule {rule_number}"))
-            }
-            RefusedBy::SecurityGroup => builder.append_value("security_group"),
-            RefusedBy::BlockPublicAccess => builder.append_value("bpa"),
-            RefusedBy::EncryptionControls => builder.append_value("encryption_controls"),
-            RefusedBy::LatePacket => builder.append_value("late packet"),
-            RefusedBy::Undecidable => builder.append_value("undecidable"),
-        }),
-    }
+        Make::RefusedBy => refused_by(&chunk.refused_by[rows]),
+    })
 }
 
 fn times(values: impl Iterator<Item = i64>) -> ArrayRef {
     Arc::new(TimestampMicrosecondArray::from_iter_values(values).with_timezone("UTC"))
 }
 
-fn texts(flows: &[Flow], mut append: impl FnMut(&Flow, &mut StringViewBuilder)) -> ArrayRef {
-    let mut builder = StringViewBuilder::with_capacity(flows.len()).with_deduplicate_strings();
+/// Texts that stand once for all rows.
+fn shared(texts: &StringViewArray, numbers: impl Iterator<Item = u32>) -> Result<ArrayRef> {
+    let numbers: UInt32Array = numbers
+        .map(|number| (number != NONE).then_some(number))
+        .collect();
+    Ok(take(texts, &numbers, None)?)
+}
+
+/// Words that are short enough to stand in the column itself.
+fn words(flows: &[Flow], of: impl Fn(&Flow) -> Option<&'static str>) -> ArrayRef {
+    let mut builder = StringViewBuilder::with_capacity(flows.len());
     for flow in flows {
-        append(flow, &mut builder);
+        builder.append_option(of(flow));
     }
     Arc::new(builder.finish())
+}
+
+fn refused_by(refusals: &[RefusedBy]) -> ArrayRef {
+    let mut builder = StringViewBuilder::with_capacity(refusals.len()).with_deduplicate_strings();
+    for refusal in refusals {
+        match refusal {
+            RefusedBy::Nobody => builder.append_null(),
+            RefusedBy::Nacl(rule_number) => {
+                builder.append_value(format!("nacl rule {rule_number}"));
+            }
+            RefusedBy::SecurityGroup => builder.append_value("security_group"),
+            RefusedBy::BlockPublicAccess => builder.append_value("bpa"),
+            RefusedBy::EncryptionControls => builder.append_value("encryption_controls"),
+            RefusedBy::LatePacket => builder.append_value("late packet"),
+            RefusedBy::Undecidable => builder.append_value("undecidable"),
+        }
+    }
+    Arc::new(builder.finish())
+}
+
+/// What a test of a single record compares.
+#[derive(Clone, Copy)]
+pub(super) enum Cheap {
+    Start,
+    End,
+    Flag(fn(&Flow) -> bool),
+    Word(fn(&Flow) -> Option<&'static str>),
+    Action,
+    Initiator,
+    Scope(Which),
+    OfEnd(Which, fn(&EndTexts) -> Text),
+}
+
+/// How a column is read without writing it, where that is cheap.
+pub(super) fn cheap(name: &str) -> Option<Cheap> {
+    let (_, make) = COLUMNS.iter().find(|(column, _)| *column == name)?;
+    Some(match *make {
+        Make::Start => Cheap::Start,
+        Make::End => Cheap::End,
+        Make::Flag(of) => Cheap::Flag(of),
+        Make::Word(of) => Cheap::Word(of),
+        Make::Action => Cheap::Action,
+        Make::Initiator => Cheap::Initiator,
+        Make::Scope(which) => Cheap::Scope(which),
+        Make::OfEnd(which, of) => Cheap::OfEnd(which, of),
+        _ => return None,
+    })
+}
+
+impl Which {
+    pub(super) fn scope(self, flow: &Flow, ends: &impl Ends) -> Option<&'static str> {
+        ends.end(self.of(flow)).map(|end| end.scope.as_str())
+    }
+
+    pub(super) fn text(self, of: fn(&EndTexts) -> Text, flow: &Flow, ends: &impl Ends) -> Text {
+        ends.end(self.of(flow)).map_or(NONE, of)
+    }
+}
+
+/// Where the ends of records are found by number.
+pub(super) trait Ends {
+    fn end(&self, end: u32) -> Option<&EndTexts>;
+}
+
+impl Ends for World<'_> {
+    fn end(&self, end: u32) -> Option<&EndTexts> {
+        self.ends.get(end as usize).map(|end| &end.texts)
+    }
 }

@@ -3,87 +3,148 @@
 //! A conversation is the records between two endpoints (address in its VPC, and port) over one protocol, in both directions and
 //! from every interface, NAT leg and flow log that recorded it.
 
-use std::collections::HashMap;
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
-use std::net::IpAddr;
-
-use super::flow::{Action, Direction, Flow, Initiator, Leg};
-use super::resolve::Resolved;
+use super::flow::{Action, Address, Direction, Flow, Initiator, Leg, Standing, Texts};
+use super::hash::{self, Map, Set};
+use super::resolve::World;
 use crate::session::functions::service_of;
 
 /// Two records of one exchange start and end this far apart at most, beside their overlap: `start` and `end` are exact to 60 s
 /// (Amazon VPC User Guide, "Flow log records").
-const SLACK: i64 = 60_000_000;
+pub(super) const SLACK: i64 = 60_000_000;
 
 /// SYN without ACK opens, SYN with ACK answers (Amazon VPC User Guide, `tcp-flags`: 2 SYN, 18 SYN-ACK).
 const SYN: i32 = 2;
 const SYN_ACK: i32 = 18;
 
-/// Records sorted into conversations: each a run of indices, ordered by start.
-pub(super) struct Conversations {
-    order: Vec<u32>,
-    runs: Vec<std::ops::Range<usize>>,
-}
+/// Where each conversation of a bucket ends.
+#[derive(Debug, Default)]
+pub(super) struct Runs(Vec<u32>);
 
-impl Conversations {
-    pub(super) fn of(flows: &[Flow], resolved: &Resolved<'_>) -> Self {
-        let keys: Vec<u64> = flows.iter().map(|flow| key(flow, resolved)).collect();
-        let mut order: Vec<u32> = (0..u32::try_from(flows.len())
-            .expect("fewer than 2^32 records fit in memory"))
-            .collect();
-        order.sort_unstable_by_key(|&index| {
-            (keys[index as usize], flows[index as usize].start, index)
-        });
-        let mut runs = Vec::new();
-        let mut from = 0;
-        for at in 1..=order.len() {
-            if at == order.len() || keys[order[at] as usize] != keys[order[from] as usize] {
-                runs.push(from..at);
-                from = at;
+impl Runs {
+    /// Sorts records into conversations, each ordered by start. Conversations none of whose records matter are left out.
+    pub(super) fn arrange(
+        chunks: Vec<Vec<Flow>>,
+        network_of: impl Fn(u32) -> u32,
+        matters: impl Fn(&Flow) -> bool,
+        scratch: &mut Scratch,
+    ) -> (Vec<Flow>, Self) {
+        let index = |at: usize| u32::try_from(at).expect("fewer than 2^32 records fit in memory");
+        let Scratch { order, keys, .. } = scratch;
+        order.clear();
+        keys.clear();
+        for (chunk, flows) in (0..).zip(&chunks) {
+            for (at, flow) in (0..).zip(flows) {
+                let key = key(flow, &network_of);
+                if matters(flow) {
+                    keys.insert(key);
+                }
+                order.push((key, flow.start, (chunk, at)));
             }
         }
-        Self { order, runs }
+        order.retain(|(key, ..)| keys.contains(key));
+        order.sort_unstable();
+        let at = |&(.., (chunk, at)): &(u64, i64, (u32, u32))| chunks[chunk as usize][at as usize];
+        let mut rows = Vec::with_capacity(order.len());
+        rows.extend(order.iter().map(at));
+        let mut runs = Vec::new();
+        for (at, pair) in order.windows(2).enumerate() {
+            if pair[0].0 != pair[1].0 {
+                runs.push(index(at + 1));
+            }
+        }
+        if !rows.is_empty() {
+            runs.push(index(rows.len()));
+        }
+        (rows, Self(runs))
     }
 
-    fn iter(&self) -> impl Iterator<Item = &[u32]> {
-        self.runs.iter().map(|run| &self.order[run.clone()])
+    pub(super) fn iter<'f>(&self, rows: &'f [Flow]) -> impl Iterator<Item = &'f [Flow]> {
+        let mut left = rows;
+        let mut from = 0;
+        self.0.iter().map(move |&to| {
+            let (run, rest) = left.split_at((to - from) as usize);
+            (left, from) = (rest, to);
+            run
+        })
     }
 
-    /// Finds the initiator of every record, marks late packets, and leaves one counted record for each exchange.
-    pub(super) fn settle(&self, flows: &mut [Flow], resolved: &Resolved<'_>) {
-        let peers = Peers::of(self, flows);
-        for conversation in self.iter() {
-            find_initiator(conversation, flows, &peers);
-            mark_late(conversation, flows, resolved);
-            count_once(conversation, flows, resolved);
+    /// Finds the initiator of every record, marks late packets, and leaves one counted record for each exchange; of the conversations
+    /// that are wanted.
+    pub(super) fn settle(
+        &self,
+        rows: &mut [Flow],
+        is_wanted: impl Fn(&[Flow]) -> bool,
+        peers: &Peers,
+        world: &World<'_>,
+        flow_logs: &FlowLogs,
+        scratch: &mut Scratch,
+    ) {
+        let mut left = rows;
+        let mut from = 0;
+        for &to in &self.0 {
+            let (conversation, rest) = left.split_at_mut((to - from) as usize);
+            (left, from) = (rest, to);
+            if !is_wanted(conversation) {
+                continue;
+            }
+            find_initiator(conversation, peers, &mut scratch.evidence);
+            mark_late(conversation, world);
+            count_once(conversation, world, flow_logs, &mut scratch.ways);
         }
     }
+}
+
+/// Memory that each conversation uses anew.
+#[derive(Default)]
+pub(super) struct Scratch {
+    order: Vec<(u64, i64, (u32, u32))>,
+    keys: Set<u64>,
+    evidence: Vec<(i64, Initiator)>,
+    ways: Ways,
+}
+
+#[derive(Default)]
+struct Ways {
+    way: Vec<u32>,
+    kept: Vec<u32>,
+    overruled: Vec<bool>,
+    uncounted: Vec<bool>,
+}
+
+/// Which flow log wrote the records of each kind of [`Traits`](super::flow::Traits), in texts whose order is the same in every run.
+#[derive(Debug, Default)]
+pub(super) struct FlowLogs {
+    pub(super) of_traits: Vec<u32>,
+    pub(super) names: Texts,
 }
 
 /// The same for both directions of a conversation and at every place that recorded it.
-fn key(flow: &Flow, resolved: &Resolved<'_>) -> u64 {
-    let src = (resolved.network_of(flow.src_end), flow.src, flow.src_port);
-    let dst = (resolved.network_of(flow.dst_end), flow.dst, flow.dst_port);
-    let mut hasher = DefaultHasher::new();
-    if src <= dst { (src, dst) } else { (dst, src) }.hash(&mut hasher);
-    flow.protocol.hash(&mut hasher);
+fn key(flow: &Flow, network_of: impl Fn(u32) -> u32) -> u64 {
+    let (src, dst) = flow.sockets();
+    let src = (network_of(flow.src_end), src);
+    let dst = (network_of(flow.dst_end), dst);
+    let (one, other) = if src <= dst { (src, dst) } else { (dst, src) };
+    let networks = u64::from(one.0) << 32 | u64::from(other.0);
+    let mut hash = hash::mix(hash::mix(hash::seed(), networks), one.1);
+    let protocol = flow
+        .protocol()
+        .map_or(u64::MAX, |protocol| u64::from(protocol.cast_unsigned()));
+    hash = hash::mix(hash::mix(hash, other.1), protocol);
     // What a NAT gateway rewrote is a conversation of its own until its legs are joined; so is a leg that hides the far end.
     if matches!(flow.leg, Leg::NatOutside | Leg::NatInsideBlind) {
-        flow.recorder.hash(&mut hasher);
+        hash = hash::mix(hash, u64::from(flow.recorder) + 1);
     }
-    hasher.finish()
+    hash
 }
 
-/// Who opened it, as far as the record's own flags tell.
+/// Who opened it, as far as the record's own flags tell, or as flags told before.
 fn by_flags(flow: &Flow) -> Initiator {
-    let Some(flags) = flow.tcp_flags.filter(|_| flow.protocol == Some(6)) else {
-        return Initiator::Unknown;
-    };
-    match flags & SYN_ACK {
+    let own = flow.tcp_flags().filter(|_| flow.protocol() == Some(6));
+    match own.map(|flags| flags & SYN_ACK) {
         // Transit gateways report ACK by itself, so that an initiator's SYN and later ACK add up to SYN-ACK there.
-        SYN_ACK if flow.leg != Leg::Transit => Initiator::Dst,
-        SYN => Initiator::Src,
+        Some(SYN_ACK) if flow.leg != Leg::Transit => Initiator::Dst,
+        Some(SYN) => Initiator::Src,
+        _ if flow.standing == Standing::KeptByFlags => flow.initiator,
         _ => Initiator::Unknown,
     }
 }
@@ -97,61 +158,64 @@ fn mirrored(initiator: Initiator) -> Initiator {
 }
 
 fn has_ports(flow: &Flow) -> bool {
-    matches!(flow.protocol, Some(6 | 17 | 33 | 132 | 136))
-        && flow.src_port.is_some()
-        && flow.dst_port.is_some()
+    matches!(flow.protocol(), Some(6 | 17 | 33 | 132 | 136))
+        && flow.src_port().is_some()
+        && flow.dst_port().is_some()
 }
 
 /// Flags first: the record's own, else the nearest earlier ones of the conversation (the port may have been used again), else the
 /// next later ones. Without any, the ports; then the number of peers of each end; then who was heard first.
-fn find_initiator(conversation: &[u32], flows: &mut [Flow], peers: &Peers) {
-    let first = &flows[conversation[0] as usize];
+fn find_initiator(conversation: &mut [Flow], peers: &Peers, evidence: &mut Vec<(i64, Initiator)>) {
+    let first = &conversation[0];
     if !has_ports(first) {
         return;
     }
-    let forward = (first.src, first.src_port);
-    let same_way = |flow: &Flow| (flow.src, flow.src_port) == forward;
+    let forward = first.sockets().0;
     // Evidence in terms of the first record's direction.
-    let evidence: Vec<(i64, Initiator)> = conversation
-        .iter()
-        .map(|&index| &flows[index as usize])
-        .filter_map(|flow| match by_flags(flow) {
-            Initiator::Unknown => None,
-            found if same_way(flow) => Some((flow.start, found)),
-            found => Some((flow.start, mirrored(found))),
-        })
-        .collect();
-    let guess = if evidence.is_empty() {
-        by_ports(conversation, flows, peers)
-    } else {
-        Initiator::Unknown
-    };
-    for &index in conversation {
-        let flow = &mut flows[index as usize];
+    evidence.clear();
+    for flow in conversation.iter() {
+        match by_flags(flow) {
+            Initiator::Unknown => {}
+            found if flow.sockets().0 == forward => evidence.push((flow.start, found)),
+            found => evidence.push((flow.start, mirrored(found))),
+        }
+    }
+    if evidence.is_empty() {
+        let guess = by_ports(conversation, peers);
+        for flow in conversation {
+            flow.initiator = if flow.sockets().0 == forward {
+                guess
+            } else {
+                mirrored(guess)
+            };
+        }
+        return;
+    }
+    for flow in conversation {
         let own = by_flags(flow);
-        let found = if own != Initiator::Unknown {
-            own
-        } else {
+        flow.standing = flow.standing.by_flags();
+        flow.initiator = if own == Initiator::Unknown {
             let at = evidence.partition_point(|(start, _)| *start <= flow.start);
             let near = at
                 .checked_sub(1)
                 .and_then(|earlier| evidence.get(earlier))
                 .or_else(|| evidence.get(at));
-            let found = near.map_or(guess, |(_, found)| *found);
-            if (flow.src, flow.src_port) == forward {
+            let found = near.map_or(Initiator::Unknown, |(_, found)| *found);
+            if flow.sockets().0 == forward {
                 found
             } else {
                 mirrored(found)
             }
+        } else {
+            own
         };
-        flow.initiator = found;
     }
 }
 
 /// The initiator by ports, in terms of the first record's direction.
-fn by_ports(conversation: &[u32], flows: &[Flow], peers: &Peers) -> Initiator {
-    let first = &flows[conversation[0] as usize];
-    let (Some(src), Some(dst)) = (first.src_port, first.dst_port) else {
+fn by_ports(conversation: &[Flow], peers: &Peers) -> Initiator {
+    let first = &conversation[0];
+    let (Some(src), Some(dst)) = (first.src_port(), first.dst_port()) else {
         return Initiator::Unknown;
     };
     if src == dst {
@@ -165,8 +229,8 @@ fn by_ports(conversation: &[u32], flows: &[Flow], peers: &Peers) -> Initiator {
         };
     }
     let (of_src, of_dst) = (
-        peers.of_end(first.src, src, first.protocol),
-        peers.of_end(first.dst, dst, first.protocol),
+        peers.of_end(first.src, src, first.protocol()),
+        peers.of_end(first.dst, dst, first.protocol()),
     );
     if of_src != of_dst {
         return if of_dst > of_src {
@@ -183,8 +247,7 @@ fn by_ports(conversation: &[u32], flows: &[Flow], peers: &Peers) -> Initiator {
     // The conversation is ordered by start: whoever is heard strictly first opened it.
     let answer = conversation
         .iter()
-        .map(|&index| &flows[index as usize])
-        .find(|flow| flow.src_port == first.dst_port);
+        .find(|flow| flow.src_port() == first.dst_port());
     match answer {
         Some(answer) if answer.start > first.start => Initiator::Src,
         _ => Initiator::Unknown,
@@ -206,71 +269,76 @@ fn ephemeral(src: i32, dst: i32) -> Option<bool> {
     }
 }
 
-type End = (Option<IpAddr>, i32, Option<i32>);
+pub(super) type End = (Address, i32, Option<i32>);
+
+/// The two ends of a conversation that has ports.
+pub(super) fn ends(first: &Flow) -> Option<[End; 2]> {
+    if !has_ports(first) {
+        return None;
+    }
+    Some([
+        (first.src, first.src_port()?, first.protocol()),
+        (first.dst, first.dst_port()?, first.protocol()),
+    ])
+}
+
+/// Whether neither the record's flags nor its ports tell who opened the connection.
+pub(super) fn is_open(flow: &Flow) -> bool {
+    let ports = flow.src_port().zip(flow.dst_port());
+    has_ports(flow)
+        && by_flags(flow) == Initiator::Unknown
+        && ports.is_some_and(|(src, dst)| src != dst && ephemeral(src, dst).is_none())
+}
 
 /// How many conversations each end takes part in, for the ends whose ports don't tell.
-struct Peers(HashMap<End, u32>);
+#[derive(Debug, Default)]
+pub(super) struct Peers(Map<End, u32>);
 
 impl Peers {
-    fn of(conversations: &Conversations, flows: &[Flow]) -> Self {
-        let ends = |flow: &Flow| -> Option<[End; 2]> {
-            let (src, dst) = (flow.src_port?, flow.dst_port?);
-            Some([
-                (flow.src, src, flow.protocol),
-                (flow.dst, dst, flow.protocol),
-            ])
-        };
-        let firsts = || {
-            conversations
-                .iter()
-                .map(|conversation| &flows[conversation[0] as usize])
-                .filter(|flow| has_ports(flow))
-        };
-        let mut counts = HashMap::new();
-        for flow in firsts() {
-            let Some([src, dst]) = ends(flow) else {
-                continue;
-            };
-            if src.1 != dst.1 && ephemeral(src.1, dst.1).is_none() {
-                counts.insert(src, 0);
-                counts.insert(dst, 0);
-            }
+    pub(super) fn of(wanted: &Set<End>) -> Self {
+        Self(wanted.iter().map(|&end| (end, 0)).collect())
+    }
+
+    /// Adds what another thread counted.
+    pub(super) fn add(&mut self, other: Self) {
+        for (end, count) in other.0 {
+            *self.0.entry(end).or_default() += count;
         }
-        if !counts.is_empty() {
-            for end in firsts().filter_map(ends).flatten() {
-                if let Some(count) = counts.get_mut(&end) {
+    }
+
+    /// Counts the conversations of a bucket.
+    pub(super) fn count(&mut self, rows: &[Flow], runs: &Runs) {
+        for conversation in runs.iter(rows) {
+            for end in ends(&conversation[0]).into_iter().flatten() {
+                if let Some(count) = self.0.get_mut(&end) {
                     *count += 1;
                 }
             }
         }
-        Self(counts)
     }
 
-    fn of_end(&self, address: Option<IpAddr>, port: i32, protocol: Option<i32>) -> u32 {
+    fn of_end(&self, address: Address, port: i32, protocol: Option<i32>) -> u32 {
         self.0.get(&(address, port, protocol)).copied().unwrap_or(0)
     }
 }
 
 /// A rejected packet that belongs to a connection the interface had accepted is late, not an attempt. TCP flags tell; without them
 /// an earlier ACCEPT of the same tuple or its mirror at the same interface does.
-fn mark_late(conversation: &[u32], flows: &mut [Flow], resolved: &Resolved<'_>) {
-    for (at, &index) in conversation.iter().enumerate() {
-        let flow = &flows[index as usize];
+fn mark_late(conversation: &mut [Flow], world: &World<'_>) {
+    for at in 0..conversation.len() {
+        let flow = &conversation[at];
         if flow.action != Action::Reject {
             continue;
         }
-        let late = match flow.tcp_flags.filter(|_| flow.protocol == Some(6)) {
+        let late = match flow.tcp_flags().filter(|_| flow.protocol() == Some(6)) {
             Some(flags) => flags & SYN_ACK != SYN,
-            None => conversation[..at]
-                .iter()
-                .map(|&earlier| &flows[earlier as usize])
-                .any(|earlier| {
-                    earlier.action == Action::Accept
-                        && earlier.start < flow.start
-                        && resolved.same_interface(earlier.recorder, flow.recorder)
-                }),
+            None => conversation[..at].iter().any(|earlier| {
+                earlier.action == Action::Accept
+                    && earlier.start < flow.start
+                    && world.same_interface(earlier.recorder, flow.recorder)
+            }),
         };
-        flows[index as usize].late = late;
+        conversation[at].late = late;
     }
 }
 
@@ -297,121 +365,138 @@ pub(super) fn overlap(a: &Flow, b: &Flow) -> bool {
 
 /// Whether two records may share packets all the same, by the tolerance of their times.
 pub(super) fn near(a: &Flow, b: &Flow) -> bool {
-    a.start <= b.end + SLACK && b.start <= a.end + SLACK
+    a.start <= b.end.saturating_add(SLACK) && b.start <= a.end.saturating_add(SLACK)
 }
 
 /// Leaves one counted record for each direction and interval.
-fn count_once(conversation: &[u32], flows: &mut [Flow], resolved: &Resolved<'_>) {
-    if conversation.len() == 1 {
-        return;
-    }
-    let first = (
-        flows[conversation[0] as usize].src,
-        flows[conversation[0] as usize].src_port,
-    );
-    for forward in [true, false] {
-        let mut way: Vec<u32> = conversation
-            .iter()
-            .copied()
-            .filter(|&index| {
-                ((flows[index as usize].src, flows[index as usize].src_port) == first) == forward
-            })
-            .collect();
-        drop_repeats(&mut way, flows, resolved);
-        if way.len() < 2 {
+fn count_once(
+    conversation: &mut [Flow],
+    world: &World<'_>,
+    flow_logs: &FlowLogs,
+    scratch: &mut Ways,
+) {
+    let first = conversation[0].sockets().0;
+    let is_forward = |flow: &Flow| flow.sockets().0 == first;
+    let num_forward = conversation.iter().filter(|flow| is_forward(flow)).count();
+    for (forward, count) in [
+        (true, num_forward),
+        (false, conversation.len() - num_forward),
+    ] {
+        if count < 2 {
             continue;
         }
-        let longest = way
-            .iter()
-            .map(|&index| flows[index as usize].end - flows[index as usize].start)
-            .max()
-            .unwrap_or(0);
-        // Records that may share packets with `of`: `way` is ordered by start.
-        let close = |flows: &[Flow], of: &Flow| -> std::ops::Range<usize> {
-            let from = way
-                .partition_point(|&index| flows[index as usize].start < of.start - SLACK - longest);
-            let to = way.partition_point(|&index| flows[index as usize].start <= of.end + SLACK);
-            from..to
-        };
-        // Two records meet if they share time; or nearly, if neither shares time with another record of the other's place: else a
-        // log that stops would take the next interval of the other with it.
-        let shares = |flows: &[Flow], one: &Flow, place: u32| {
-            way[close(flows, one)]
-                .iter()
-                .map(|&other| &flows[other as usize])
-                .any(|other| resolved.place(other.recorder) == place && overlap(one, other))
-        };
-        let meet = |flows: &[Flow], a: &Flow, b: &Flow| {
-            overlap(a, b)
-                || near(a, b)
-                    && !shares(flows, a, resolved.place(b.recorder))
-                    && !shares(flows, b, resolved.place(a.recorder))
-        };
-        // The client's side let it out, the server's side refused it: the server's records tell what became of the packets.
-        let overruled: Vec<u32> = way
-            .iter()
-            .copied()
-            .filter(|&index| {
-                let flow = &flows[index as usize];
-                rank(flow) != 1
-                    && flow.action != Action::Reject
-                    && flow.initiator != Initiator::Dst
-                    && way[close(flows, flow)]
-                        .iter()
-                        .map(|&other| &flows[other as usize])
-                        .any(|other| {
-                            rank(other) == 1
-                                && other.action == Action::Reject
-                                && !other.late
-                                && meet(flows, flow, other)
-                        })
-            })
-            .collect();
-        let uncounted: Vec<u32> = way
-            .iter()
-            .copied()
-            .filter(|&index| {
-                let flow = &flows[index as usize];
-                way[close(flows, flow)]
-                    .iter()
-                    .filter(|&&other| other != index && !overruled.contains(&other))
-                    .any(|&other| {
-                        let better = &flows[other as usize];
-                        let same_place = resolved.same_interface(flow.recorder, better.recorder);
-                        (if same_place {
-                            overlap(flow, better)
-                        } else {
-                            meet(flows, flow, better)
-                        }) && if same_place {
-                            // Two flow logs of one interface: the same packets twice, unless one logs what the other leaves out.
-                            flow.flow_log != better.flow_log
-                                && flow.action == better.action
-                                && detail(better, resolved) > detail(flow, resolved)
-                        } else {
-                            rank(better) < rank(flow)
-                                || (rank(better) == rank(flow) && better.recorder < flow.recorder)
-                        }
-                    })
-            })
-            .collect();
-        for index in overruled.into_iter().chain(uncounted) {
-            flows[index as usize].counted = false;
+        scratch.way.clear();
+        for (at, flow) in (0..).zip(conversation.iter()) {
+            if is_forward(flow) == forward {
+                scratch.way.push(at);
+            }
+        }
+        drop_repeats(&mut scratch.way, &mut scratch.kept, conversation, world);
+        if scratch.way.len() < 2 {
+            continue;
+        }
+        judge(conversation, world, flow_logs, scratch);
+        for (at, &index) in scratch.way.iter().enumerate() {
+            if scratch.overruled[at] || scratch.uncounted[at] {
+                conversation[index as usize].counted = false;
+            }
         }
     }
+}
+
+/// Says of the records of one direction which are overruled, and which a better one stands for.
+fn judge(flows: &[Flow], world: &World<'_>, flow_logs: &FlowLogs, scratch: &mut Ways) {
+    let Ways {
+        way,
+        overruled,
+        uncounted,
+        ..
+    } = scratch;
+    let at = |position: usize| &flows[way[position] as usize];
+    let longest = (0..way.len())
+        .map(|position| at(position).end - at(position).start)
+        .max()
+        .unwrap_or(0);
+    // Records that may share packets with `of`: `way` is ordered by start.
+    let close = |of: &Flow| -> std::ops::Range<usize> {
+        let earliest = of.start.saturating_sub(SLACK).saturating_sub(longest);
+        let from = way.partition_point(|&index| flows[index as usize].start < earliest);
+        let to = way
+            .partition_point(|&index| flows[index as usize].start <= of.end.saturating_add(SLACK));
+        from..to
+    };
+    // Two records meet if they share time; or nearly, if neither shares time with another record of the other's place: else a
+    // log that stops would take the next interval of the other with it.
+    let shares = |one: &Flow, place: u32| {
+        close(one)
+            .map(at)
+            .any(|other| world.place(other.recorder) == place && overlap(one, other))
+    };
+    let meet = |a: &Flow, b: &Flow| {
+        overlap(a, b)
+            || near(a, b)
+                && !shares(a, world.place(b.recorder))
+                && !shares(b, world.place(a.recorder))
+    };
+    // The client's side let it out, the server's side refused it: the server's records tell what became of the packets.
+    overruled.clear();
+    overruled.extend((0..way.len()).map(|position| {
+        let flow = at(position);
+        rank(flow) != 1
+            && flow.action != Action::Reject
+            && flow.initiator != Initiator::Dst
+            && close(flow).map(at).any(|other| {
+                rank(other) == 1
+                    && other.action == Action::Reject
+                    && !other.late
+                    && meet(flow, other)
+            })
+    }));
+    uncounted.clear();
+    uncounted.extend((0..way.len()).map(|position| {
+        let flow = at(position);
+        close(flow)
+            .filter(|&other| other != position && !overruled[other])
+            .any(|other| {
+                let better = at(other);
+                if world.same_interface(flow.recorder, better.recorder) {
+                    // Two flow logs of one interface: the same packets twice, unless one logs what the other leaves out.
+                    overlap(flow, better)
+                        && logs_of(flow, flow_logs) != logs_of(better, flow_logs)
+                        && flow.action == better.action
+                        && detail(better, flow_logs) > detail(flow, flow_logs)
+                } else {
+                    let is_better = rank(better) < rank(flow)
+                        || rank(better) == rank(flow)
+                            && by_name(better, world) < by_name(flow, world);
+                    is_better && meet(flow, better)
+                }
+            })
+    }));
+}
+
+/// Of two recorders that are as near, one comes first in every run.
+fn by_name<'w>(flow: &Flow, world: &'w World<'_>) -> (Option<&'w str>, u32) {
+    let interface = world.recorder(flow.recorder).texts.interface_id;
+    (world.texts.get(interface), flow.recorder)
+}
+
+fn logs_of(flow: &Flow, flow_logs: &FlowLogs) -> u32 {
+    flow_logs.of_traits[flow.traits as usize]
 }
 
 /// Of two flow logs that record the same interface, the one to count: the finer interval knows more, then the one with flags, then
 /// any fixed one.
-fn detail(flow: &Flow, resolved: &Resolved<'_>) -> (bool, std::cmp::Reverse<Option<String>>) {
+fn detail<'l>(flow: &Flow, flow_logs: &'l FlowLogs) -> (bool, std::cmp::Reverse<Option<&'l str>>) {
     (
-        flow.tcp_flags.is_some(),
-        std::cmp::Reverse(resolved.text(flow.flow_log).map(str::to_owned)),
+        flow.tcp_flags().is_some(),
+        std::cmp::Reverse(flow_logs.names.get(logs_of(flow, flow_logs))),
     )
 }
 
 /// A record that stands twice, letter for letter, was recorded by two flow logs.
-fn drop_repeats(way: &mut Vec<u32>, flows: &mut [Flow], resolved: &Resolved<'_>) {
-    let mut kept: Vec<u32> = Vec::with_capacity(way.len());
+fn drop_repeats(way: &mut Vec<u32>, kept: &mut Vec<u32>, flows: &mut [Flow], world: &World<'_>) {
+    kept.clear();
     for &index in way.iter() {
         let flow = &flows[index as usize];
         let repeats = kept
@@ -420,11 +505,11 @@ fn drop_repeats(way: &mut Vec<u32>, flows: &mut [Flow], resolved: &Resolved<'_>)
             .map(|&earlier| &flows[earlier as usize])
             .take_while(|earlier| earlier.start == flow.start)
             .any(|earlier| {
-                resolved.same_interface(earlier.recorder, flow.recorder)
+                world.same_interface(earlier.recorder, flow.recorder)
                     && earlier.end == flow.end
                     && earlier.action == flow.action
-                    && earlier.packets == flow.packets
-                    && earlier.bytes == flow.bytes
+                    && earlier.packets() == flow.packets()
+                    && earlier.bytes() == flow.bytes()
             });
         if repeats {
             flows[index as usize].counted = false;
@@ -432,5 +517,5 @@ fn drop_repeats(way: &mut Vec<u32>, flows: &mut [Flow], resolved: &Resolved<'_>)
             kept.push(index);
         }
     }
-    *way = kept;
+    std::mem::swap(way, kept);
 }

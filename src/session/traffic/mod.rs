@@ -1,71 +1,88 @@
 //! `traffic`: flows with both ends resolved, so that a detection stays a short `SELECT`.
 //!
 //! ```text
-//! flows ──> resolve ──> conversations ──> nat ──> columns
-//!           each row:    each tuple:       each NAT leg:
-//!           ends, leg,   initiator, late,  joined to the
-//!           route, path  counted           client's record
+//! flows ──> read ──> resolve ──> conversations ──> nat ──> filter ──> columns
+//!           by slice  each row:   each tuple:      each NAT leg:
+//!           of time   ends, leg,  initiator, late, joined to the
+//!                     route, path counted          client's record
 //! ```
 //!
-//! Conversations need every record that may belong to one, so a scan reads all records of its time range (an hour wider on each
-//! side) before it gives the first row.
+//! Conversations need every record that may belong to one, so a scan reads a slice of time whole (and an hour more on each side of
+//! the range) before it gives the first row of it. Records that fail the filters of a statement are never written as columns.
 
 mod columns;
+mod company;
 mod conversation;
+mod files;
+mod filter;
 mod flow;
+mod hash;
 mod nat;
+mod read;
 mod refusal;
 mod resolve;
+mod run;
+mod slices;
 mod witness;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arrow::array::RecordBatch;
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{Column, DFSchema, DataFusionError, Result, ScalarValue};
+use datafusion::common::runtime::SpawnedTask;
+use datafusion::common::{DFSchema, DataFusionError, Result};
 use datafusion::datasource::TableType;
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_plan::filter::batch_filter;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
-use datafusion::physical_plan::{
-    ExecutionPlan, ExecutionPlanProperties, SendableRecordBatchStream,
-};
-use futures::{TryStreamExt, stream};
-use tokio::sync::OnceCell;
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use tokio::sync::{OnceCell, mpsc};
 
-use self::columns::SCHEMA;
-use self::conversation::Conversations;
-use self::flow::{Flow, Flows, INPUT};
-use self::refusal::Refusals;
-use self::resolve::{Known, Resolved};
+use self::columns::{Chunk, REFUSED_BY, SCHEMA};
+use self::filter::Test;
+use self::read::INPUT;
+use self::run::{Job, Taker};
+use self::slices::Bound;
 use crate::topology::History;
 
-/// Records this much before and after a filter's times are read too: they may belong to the same conversations.
-const MARGIN_MICROS: i64 = 3_600_000_000;
+/// Chunks that wait to be written as columns.
+const WAITING_CHUNKS: usize = 4;
 
 /// The view `traffic` over a table `flows`.
 #[derive(Debug)]
 pub(super) struct TrafficTable {
     flows: Arc<dyn TableProvider>,
     history: Arc<History>,
-    /// Answers that a plan still holds, by what was asked.
-    answers: Mutex<HashMap<Asked, Weak<Answer>>>,
+    /// Answers that a plan still holds, by their filters.
+    answers: Mutex<HashMap<Vec<Expr>, Weak<Answer>>>,
 }
 
-/// The columns and filters of a scan.
-type Asked = (Vec<usize>, Vec<Expr>);
+/// The records that pass the filters of a scan. A statement that names `traffic` several times with the same filters (a `WITH` query
+/// counts as often as it is named) has one answer, which is then kept; else it is given away as it comes.
+struct Answer {
+    job: Job,
+    /// Whether somebody asks who refused a record.
+    with_refusals: AtomicBool,
+    chunks: OnceCell<Vec<Arc<Chunk>>>,
+    /// Each scan of a plan has a clone.
+    scans: Arc<()>,
+}
 
-/// The rows of a scan, once they are there. A statement that names `traffic` several times (a `WITH` query counts as often as it is
-/// named) has one answer.
-type Answer = OnceCell<Vec<RecordBatch>>;
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").finish_non_exhaustive()
+    }
+}
 
 impl TrafficTable {
     pub(super) fn new(flows: Arc<dyn TableProvider>, history: Arc<History>) -> Self {
@@ -76,16 +93,50 @@ impl TrafficTable {
         }
     }
 
-    fn answer(&self, asked: Asked) -> Arc<Answer> {
+    async fn answer(&self, state: &dyn Session, filters: &[Expr]) -> Result<Arc<Answer>> {
+        let mut cheap: Vec<Expr> = filters
+            .iter()
+            .filter(|filter| Test::of(filter).is_some())
+            .cloned()
+            .collect();
+        // The optimizer may have put the same ones in another order.
+        cheap.sort_by_cached_key(ToString::to_string);
+        cheap.dedup();
+        if let Some(answer) = self.known(&cheap) {
+            return Ok(answer);
+        }
+        let flows = self.flows.schema();
+        let input: Vec<usize> = INPUT
+            .iter()
+            .map(|name| flows.index_of(name))
+            .collect::<Result<_, _>>()?;
+        let bounds: Vec<Bound> = filters.iter().filter_map(Bound::of).collect();
+        let times: Vec<Expr> = bounds.iter().map(Bound::to_expr).collect();
+        let flows = self.flows.scan(state, Some(&input), &times, None).await?;
+        let config = state.config();
+        let answer = Arc::new(Answer {
+            job: Job {
+                slices: slices::slices(flows),
+                history: Arc::clone(&self.history),
+                bounds,
+                tests: cheap.iter().filter_map(Test::of).collect(),
+                threads: config.target_partitions(),
+                chunk_rows: config.batch_size().max(1),
+            },
+            with_refusals: AtomicBool::new(false),
+            chunks: OnceCell::new(),
+            scans: Arc::new(()),
+        });
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.insert(cheap, Arc::downgrade(&answer));
+        Ok(answer)
+    }
+
+    fn known(&self, filters: &[Expr]) -> Option<Arc<Answer>> {
         // A poisoned lock leaves the map whole: at worst a scan is run again.
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         answers.retain(|_, answer| answer.strong_count() > 0);
-        if let Some(answer) = answers.get(&asked).and_then(Weak::upgrade) {
-            return answer;
-        }
-        let answer = Arc::new(Answer::new());
-        answers.insert(asked, Arc::downgrade(&answer));
-        answer
+        answers.get(filters).and_then(Weak::upgrade)
     }
 }
 
@@ -103,7 +154,14 @@ impl TableProvider for TrafficTable {
         &self,
         filters: &[&Expr],
     ) -> Result<Vec<TableProviderFilterPushDown>> {
-        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+        let support = |filter: &&Expr| {
+            if filter.is_volatile() {
+                TableProviderFilterPushDown::Unsupported
+            } else {
+                TableProviderFilterPushDown::Exact
+            }
+        };
+        Ok(filters.iter().map(support).collect())
     }
 
     async fn scan(
@@ -111,177 +169,261 @@ impl TableProvider for TrafficTable {
         state: &dyn Session,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
-        _limit: Option<usize>,
+        limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let flows = self.flows.schema();
-        let input: Vec<usize> = INPUT
-            .iter()
-            .map(|name| flows.index_of(name))
-            .collect::<Result<_, _>>()?;
-        let times: Vec<Expr> = filters.iter().filter_map(widened).collect();
-        let flows = self.flows.scan(state, Some(&input), &times, None).await?;
         let columns: Vec<usize> = projection
             .cloned()
             .unwrap_or_else(|| (0..SCHEMA.fields().len()).collect());
         let schema = Arc::new(SCHEMA.project(&columns)?);
-        let resolving = Resolving {
-            flows,
-            history: Arc::clone(&self.history),
-            filter: filter(state, filters, &schema)?,
-            schema: Arc::clone(&schema),
-            answer: self.answer((columns.clone(), filters.to_vec())),
+        let rest: Vec<Expr> = filters
+            .iter()
+            .filter(|filter| Test::of(filter).is_none())
+            .cloned()
+            .collect();
+        let rest = Rest::of(state, rest)?;
+        let answer = self.answer(state, filters).await?;
+        let asked = rest.iter().flat_map(|rest| &rest.columns).chain(&columns);
+        if asked.into_iter().any(|column| *column == *REFUSED_BY) {
+            answer.with_refusals.store(true, Ordering::Relaxed);
+        }
+        let threads = answer.job.threads.max(1);
+        let scan = Arc::new(Scan {
+            batch_rows: answer.job.chunk_rows,
+            _one_of_scans: Arc::clone(&answer.scans),
+            answer,
             columns,
-            batch_rows: state.config().batch_size(),
-        };
-        let partitions: Vec<Arc<dyn PartitionStream>> = vec![Arc::new(resolving)];
+            schema: Arc::clone(&schema),
+            rest,
+            threads,
+            current: Mutex::default(),
+        });
+        let partitions = (0..threads)
+            .map(|number| {
+                let scan = Arc::clone(&scan);
+                Arc::new(Partition { scan, number }) as Arc<dyn PartitionStream>
+            })
+            .collect();
         Ok(Arc::new(StreamingTableExec::try_new(
-            schema, partitions, None, None, false, None,
+            schema, partitions, None, None, false, limit,
         )?))
     }
 }
 
-/// Those filters that only need columns which are asked for anyway: rows that fail them need not be kept.
-fn filter(
-    state: &dyn Session,
-    filters: &[Expr],
-    schema: &SchemaRef,
-) -> Result<Option<Arc<dyn PhysicalExpr>>> {
-    let has = |filter: &&Expr| {
-        let mut columns = filter.column_refs().into_iter();
-        columns.all(|column| schema.index_of(&column.name).is_ok())
-    };
-    let Some(filter) = conjunction(filters.iter().filter(has).cloned()) else {
-        return Ok(None);
-    };
-    let schema = DFSchema::try_from(schema.as_ref().clone())?;
-    Ok(Some(state.create_physical_expr(filter, &schema)?))
-}
-
-/// A comparison of `start` or `end` with a time, an hour wider; `None` for every other filter, which only resolved rows can answer.
-fn widened(filter: &Expr) -> Option<Expr> {
-    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = filter else {
-        return None;
-    };
-    let (
-        Expr::Column(Column { name, .. }),
-        Expr::Literal(ScalarValue::TimestampMicrosecond(Some(at), zone), _),
-    ) = (left.as_ref(), right.as_ref())
-    else {
-        return None;
-    };
-    if name != "start" && name != "end" {
-        return None;
-    }
-    let at = match op {
-        Operator::Lt | Operator::LtEq => at.saturating_add(MARGIN_MICROS),
-        Operator::Gt | Operator::GtEq => at.saturating_sub(MARGIN_MICROS),
-        _ => return None,
-    };
-    let literal = Expr::Literal(
-        ScalarValue::TimestampMicrosecond(Some(at), zone.clone()),
-        None,
-    );
-    Some(Expr::BinaryExpr(BinaryExpr::new(
-        Box::new(Expr::Column(Column::from_name(name.clone()))),
-        *op,
-        Box::new(literal),
-    )))
-}
-
-/// One run of the passes over a scan of `flows`.
-struct Resolving {
-    flows: Arc<dyn ExecutionPlan>,
-    history: Arc<History>,
+/// The filters that only columns can answer.
+#[derive(Clone)]
+struct Rest {
     columns: Vec<usize>,
-    filter: Option<Arc<dyn PhysicalExpr>>,
     schema: SchemaRef,
-    answer: Arc<Answer>,
-    batch_rows: usize,
+    filter: Arc<dyn PhysicalExpr>,
 }
 
-impl fmt::Debug for Resolving {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "traffic over {}", self.flows.name())
+impl Rest {
+    fn of(state: &dyn Session, filters: Vec<Expr>) -> Result<Option<Self>> {
+        let Some(filter) = conjunction(filters) else {
+            return Ok(None);
+        };
+        let mut columns = filter
+            .column_refs()
+            .into_iter()
+            .map(|column| SCHEMA.index_of(&column.name))
+            .collect::<Result<Vec<usize>, _>>()?;
+        columns.sort_unstable();
+        let schema = Arc::new(SCHEMA.project(&columns)?);
+        let of_columns = DFSchema::try_from(schema.as_ref().clone())?;
+        Ok(Some(Self {
+            columns,
+            schema,
+            filter: state.create_physical_expr(filter, &of_columns)?,
+        }))
     }
 }
 
-impl PartitionStream for Resolving {
+/// One scan in a plan.
+struct Scan {
+    answer: Arc<Answer>,
+    _one_of_scans: Arc<()>,
+    columns: Vec<usize>,
+    schema: SchemaRef,
+    rest: Option<Rest>,
+    threads: usize,
+    batch_rows: usize,
+    current: Mutex<Option<Run>>,
+}
+
+/// One execution of a scan: whichever partition comes first starts it, and each takes what is there.
+#[derive(Clone)]
+struct Run {
+    state: Arc<tokio::sync::Mutex<RunState>>,
+    taken: Vec<bool>,
+}
+
+enum RunState {
+    Waiting,
+    Running(Running),
+    Over,
+}
+
+/// The passes on a thread of their own, and what they have given.
+struct Running {
+    chunks: mpsc::Receiver<Chunk>,
+    passes: SpawnedTask<Result<()>>,
+}
+
+impl Running {
+    /// The next records; `None` when the passes have ended well.
+    async fn next(&mut self) -> Result<Option<Chunk>> {
+        if let Some(chunk) = self.chunks.recv().await {
+            return Ok(Some(chunk));
+        }
+        match (&mut self.passes).await {
+            Ok(ended) => ended.map(|()| None),
+            Err(error) => Err(DataFusionError::External(Box::new(error))),
+        }
+    }
+}
+
+/// One of the streams of a scan.
+struct Partition {
+    scan: Arc<Scan>,
+    number: usize,
+}
+
+impl fmt::Debug for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let slices = &self.scan.answer.job.slices;
+        write!(f, "traffic, {} slices", slices.len())
+    }
+}
+
+impl PartitionStream for Partition {
     fn schema(&self) -> &SchemaRef {
-        &self.schema
+        &self.scan.schema
     }
 
     fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let (flows, history) = (Arc::clone(&self.flows), Arc::clone(&self.history));
-        let (columns, schema) = (self.columns.clone(), Arc::clone(&self.schema));
-        let (filter, batch_rows) = (self.filter.clone(), self.batch_rows.max(1));
-        let answer = Arc::clone(&self.answer);
-        let resolve = async move {
-            let records = collect(&flows, &context).await?;
-            let work = move || -> Result<Vec<RecordBatch>> {
-                let (mut rows, known) = records.into();
-                let resolved = settle(&mut rows, &known, &history);
-                rows.chunks(batch_rows)
-                    .map(|run| {
-                        let batch = columns::batch(run, &resolved, &columns, &schema)?;
-                        match &filter {
-                            Some(filter) => batch_filter(&batch, filter),
-                            None => Ok(batch),
-                        }
-                    })
-                    .collect()
-            };
-            tokio::task::spawn_blocking(work)
-                .await
-                .map_err(|error| DataFusionError::External(Box::new(error)))?
+        let scan = Arc::clone(&self.scan);
+        // Another scan of the plan wants the same: it is found once and kept.
+        let stream = if Arc::strong_count(&scan.answer.scans) > 2 {
+            self.of_kept(context).left_stream()
+        } else {
+            let run = scan.run(self.number);
+            chunks_of(Arc::clone(&scan.answer), run, context).right_stream()
         };
-        let batches = async move {
-            let batches = answer.get_or_try_init(|| resolve).await?;
-            Ok::<_, DataFusionError>(stream::iter(batches.clone().into_iter().map(Ok)))
-        };
-        let stream = stream::once(batches).try_flatten();
+        let batches = stream
+            .map_ok(move |chunk| scan.batches(&chunk))
+            .try_flatten();
         Box::pin(RecordBatchStreamAdapter::new(
-            Arc::clone(&self.schema),
-            stream,
+            Arc::clone(&self.scan.schema),
+            batches,
         ))
     }
 }
 
-/// Reads every stream of the scan at once.
-async fn collect(flows: &Arc<dyn ExecutionPlan>, context: &Arc<TaskContext>) -> Result<Flows> {
-    let mut streams = tokio::task::JoinSet::new();
-    let (sender, mut receiver) = tokio::sync::mpsc::channel::<RecordBatch>(8);
-    for partition in 0..flows.output_partitioning().partition_count() {
-        let mut stream = flows.execute(partition, Arc::clone(context))?;
-        let sender = sender.clone();
-        streams.spawn(async move {
-            while let Some(batch) = stream.try_next().await? {
-                if sender.send(batch).await.is_err() {
-                    break;
+impl Partition {
+    /// This stream's part of an answer that is kept.
+    fn of_kept(&self, context: Arc<TaskContext>) -> impl Stream<Item = Result<Arc<Chunk>>> + use<> {
+        let (number, threads) = (self.number, self.scan.threads);
+        let answer = Arc::clone(&self.scan.answer);
+        let chunks = async move {
+            let found = answer.chunks.get_or_try_init(|| async {
+                let mut running = start(Arc::clone(&answer), context);
+                let mut chunks = Vec::new();
+                while let Some(chunk) = running.next().await? {
+                    chunks.push(Arc::new(chunk));
                 }
-            }
-            Ok::<(), DataFusionError>(())
-        });
+                Ok::<_, DataFusionError>(chunks)
+            });
+            let own = found.await?.iter().skip(number).step_by(threads);
+            let own: Vec<Result<Arc<Chunk>>> = own.map(|chunk| Ok(Arc::clone(chunk))).collect();
+            Ok::<_, DataFusionError>(stream::iter(own))
+        };
+        stream::once(chunks).try_flatten()
     }
-    drop(sender);
-    let mut records = Flows::default();
-    while let Some(batch) = receiver.recv().await {
-        records.push(&batch)?;
-    }
-    while let Some(stream) = streams.join_next().await {
-        stream.map_err(|error| DataFusionError::External(Box::new(error)))??;
-    }
-    records.finish();
-    Ok(records)
 }
 
-/// The passes, in order.
-fn settle<'n>(rows: &mut [Flow], known: &'n Known, history: &'n History) -> Resolved<'n> {
-    let resolved = resolve::resolve(rows, known, history);
-    Conversations::of(rows, &resolved).settle(rows, &resolved);
-    nat::join(rows, &resolved);
-    let mut refusals = Refusals::new(&resolved);
-    for flow in rows.iter_mut() {
-        flow.refused_by = refusals.of(flow);
+/// The chunks of a run as they come.
+fn chunks_of(
+    answer: Arc<Answer>,
+    run: Run,
+    context: Arc<TaskContext>,
+) -> impl Stream<Item = Result<Arc<Chunk>>> {
+    stream::try_unfold(
+        (answer, run, context),
+        |(answer, run, context)| async move {
+            let mut state = run.state.lock().await;
+            if let RunState::Waiting = *state {
+                *state = RunState::Running(start(Arc::clone(&answer), Arc::clone(&context)));
+            }
+            let RunState::Running(running) = &mut *state else {
+                return Ok(None);
+            };
+            let next = running.next().await;
+            if !matches!(next, Ok(Some(_))) {
+                *state = RunState::Over;
+            }
+            drop(state);
+            Ok(next?.map(|chunk| (Arc::new(chunk), (answer, run, context))))
+        },
+    )
+}
+
+/// Starts the passes.
+fn start(answer: Arc<Answer>, context: Arc<TaskContext>) -> Running {
+    let (sender, chunks) = mpsc::channel(WAITING_CHUNKS);
+    let passes = SpawnedTask::spawn_blocking(move || {
+        let with_refusals = answer.with_refusals.load(Ordering::Relaxed);
+        answer.job.run(&context, with_refusals, &Sender(sender))
+    });
+    Running { chunks, passes }
+}
+
+struct Sender(mpsc::Sender<Chunk>);
+
+impl Taker for Sender {
+    fn take(&self, chunk: Chunk) -> bool {
+        self.0.blocking_send(chunk).is_ok()
     }
-    resolved
+
+    fn is_there(&self) -> bool {
+        !self.0.is_closed()
+    }
+}
+
+impl Scan {
+    /// The run that a stream takes part in. A stream that is executed again starts a new one.
+    fn run(&self, number: usize) -> Run {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(run) = current.as_mut().filter(|run| !run.taken[number]) {
+            run.taken[number] = true;
+            return run.clone();
+        }
+        let mut run = Run {
+            state: Arc::new(tokio::sync::Mutex::new(RunState::Waiting)),
+            taken: vec![false; self.threads],
+        };
+        run.taken[number] = true;
+        *current = Some(run.clone());
+        run
+    }
+
+    /// The rows of a chunk that pass, as batches.
+    fn batches(
+        self: &Arc<Self>,
+        chunk: &Arc<Chunk>,
+    ) -> impl Stream<Item = Result<RecordBatch>> + use<> {
+        let (scan, chunk) = (Arc::clone(self), Arc::clone(chunk));
+        let rows = chunk.rows.len();
+        let starts = (0..rows).step_by(scan.batch_rows);
+        stream::iter(starts.map(move |from| {
+            let to = rows.min(from + scan.batch_rows);
+            let batch = columns::batch(&chunk, from..to, &scan.columns, &scan.schema)?;
+            let Some(rest) = &scan.rest else {
+                return Ok(batch);
+            };
+            let asked = columns::batch(&chunk, from..to, &rest.columns, &rest.schema)?;
+            let passes = rest.filter.evaluate(&asked)?.into_array(to - from)?;
+            let passes = datafusion::common::cast::as_boolean_array(&passes)?;
+            Ok(filter_record_batch(&batch, passes)?)
+        }))
+    }
 }

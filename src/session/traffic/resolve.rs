@@ -1,55 +1,101 @@
 //! What the ends of a record are: who recorded it, on which leg, what its addresses mean there, and the route between them.
 //!
-//! Each distinct recorder, address and route is looked up once; rows carry indices.
+//! Each distinct recorder, address and route is looked up once; rows carry indices. What a far address means does not depend on the
+//! interface that recorded it but on its VPC and route table, so that it is looked up once for all interfaces that share them.
+//!
+//! ```text
+//! World: what was found, each once        Lens: one thread's view of it, with what it looked up last
+//! ```
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::DateTime;
 
-use super::flow::{Direction, Flow, Flows, Leg, NONE, Path, RecorderIds, Text, Texts};
-use super::witness::{direction, forwarding_interfaces, leads, next_is, own_addresses};
-use crate::topology::{
-    Class, Endpoint, Family, History, InterfaceKind, Network, Route, RouteTarget, Scope, Subnet,
-    Vantage, is_private,
+use super::columns::Ends;
+use super::flow::{
+    Address, Direction, Flow, Leg, NONE, Path, Pool, RecorderIds, Text, Texts, Traits,
 };
+use super::hash::{self, Map, Set};
+use super::witness::{Sightings, direction, leads, next_is};
+use crate::topology::{
+    Class, Endpoint, Family, History, InterfaceKind, Network, RouteTarget, Scope, Subnet, Vantage,
+    is_private,
+};
+
+/// What is told of one end of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct EndTexts {
+    pub(super) scope: Scope,
+    pub(super) interface_id: Text,
+    /// The record's own word where the topology does not know the subnet.
+    pub(super) subnet_id: Text,
+    pub(super) vpc_id: Text,
+    pub(super) account_id: Text,
+    pub(super) region: Text,
+    pub(super) service: Text,
+    pub(super) class: Text,
+}
 
 /// One end of a record.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct End<'n> {
-    pub(super) scope: Scope,
-    pub(super) interface_id: Option<&'n str>,
+    pub(super) texts: EndTexts,
     pub(super) subnet: Option<&'n Subnet>,
-    /// The record's own word where the topology does not know the subnet.
-    pub(super) subnet_id: Option<&'n str>,
-    pub(super) vpc_id: Option<&'n str>,
-    pub(super) account_id: Option<&'n str>,
-    pub(super) region: Option<&'n str>,
-    pub(super) service: Option<&'n str>,
     /// The NAT gateway that the address belongs to.
-    pub(super) nat_id: Option<&'n str>,
-    pub(super) class: Option<&'static str>,
+    nat_id: Text,
     /// A number of the VPC that the address means something in; 0 outside of any.
+    pub(super) network: u32,
+    /// A number of the subnet's route table; [`NONE`] without one.
+    table: u32,
+}
+
+impl End<'_> {
+    fn key(&self) -> EndKey {
+        EndKey {
+            texts: self.texts,
+            subnet: address_of(self.subnet),
+            nat_id: self.nat_id,
+            network: self.network,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct EndKey {
+    texts: EndTexts,
+    subnet: usize,
+    nat_id: Text,
     network: u32,
+}
+
+/// What is told of who recorded a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RecorderTexts {
+    pub(super) account_id: Text,
+    pub(super) region: Text,
+    pub(super) vpc_id: Text,
+    pub(super) subnet_id: Text,
+    pub(super) interface_id: Text,
 }
 
 /// Who recorded a flow, at the time of the flow.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Recorder<'n> {
     pub(super) network: &'n Network,
-    pub(super) account_id: Option<&'n str>,
-    pub(super) region: Option<&'n str>,
-    pub(super) vpc_id: Option<&'n str>,
-    pub(super) subnet_id: Option<&'n str>,
-    pub(super) interface_id: Option<&'n str>,
+    pub(super) texts: RecorderTexts,
     pub(super) vantage: Vantage<'n>,
     kind: InterfaceKind,
     /// The NAT gateway that it is.
-    pub(super) nat_id: Option<&'n str>,
+    pub(super) nat_id: Text,
     /// The same for records of one interface, whatever their format says beside its id.
     place: u32,
     /// The interface's own address as its records show it, where the topology does not know the interface.
     pub(super) own: Option<IpAddr>,
+    /// A number of what a far address is looked up from.
+    group: u32,
 }
 
 impl Recorder<'_> {
@@ -59,6 +105,31 @@ impl Recorder<'_> {
             blocks.any(|block| block.contains(&address))
         })
     }
+}
+
+/// What tells two recorders of the same ids apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct RecorderKey {
+    ids: u32,
+    network: NetworkKey,
+    interface: usize,
+    subnet: usize,
+    vpc: usize,
+    kind: InterfaceKind,
+    own: Option<IpAddr>,
+}
+
+/// What a far address means the same from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct GroupKey {
+    network: NetworkKey,
+    vpc: usize,
+    table: u32,
+    /// Where the route table is not known, the subnet.
+    subnet: usize,
+    nat_gateway: usize,
+    /// The record's own word where the topology does not know the VPC.
+    vpc_id: Text,
 }
 
 /// How an address of a record stands to the interface that recorded it.
@@ -71,8 +142,18 @@ enum Side {
     Far,
 }
 
+/// The addresses of a record.
+#[derive(Clone, Copy)]
+struct Ips {
+    src: Option<IpAddr>,
+    dst: Option<IpAddr>,
+    /// As the interface saw them.
+    at_src: Option<IpAddr>,
+    at_dst: Option<IpAddr>,
+}
+
 /// The sides of a record's source and destination.
-fn sides(flow: &Flow, recorder: &Recorder<'_>) -> (Side, Side) {
+fn sides(direction: Direction, ips: Ips, recorder: &Recorder<'_>) -> (Side, Side) {
     // What a regional NAT gateway takes in or hands back names the far end on both levels: only its public addresses are its own.
     let of_regional =
         |address: Option<IpAddr>, other: Option<IpAddr>| match recorder.vantage.nat_gateway {
@@ -87,50 +168,65 @@ fn sides(flow: &Flow, recorder: &Recorder<'_>) -> (Side, Side) {
         _ if address == seen => Side::Own,
         _ => Side::Near,
     };
-    match flow.direction {
-        Direction::Egress => (side(flow.src, flow.at_src, flow.dst), Side::Far),
-        Direction::Ingress => (Side::Far, side(flow.dst, flow.at_dst, flow.src)),
+    match direction {
+        Direction::Egress => (side(ips.src, ips.at_src, ips.dst), Side::Far),
+        Direction::Ingress => (Side::Far, side(ips.dst, ips.at_dst, ips.src)),
         Direction::Unknown => (Side::Far, Side::Far),
     }
 }
 
 /// A route in force, as a flow meets it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Way<'n> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Way {
     pub(super) target: RouteTarget,
-    pub(super) target_id: Option<&'n str>,
+    pub(super) target_id: Text,
 }
 
-/// What was looked up, for rows to point at.
-#[derive(Debug)]
-pub(super) struct Resolved<'n> {
+/// A network by its place in memory: snapshots are built once and kept.
+pub(super) type NetworkKey = usize;
+
+pub(super) fn key_of(network: &Network) -> NetworkKey {
+    std::ptr::from_ref(network) as usize
+}
+
+/// What is built once and kept, by its place in memory; 0 for nothing.
+fn address_of<T>(value: Option<&T>) -> usize {
+    value.map_or(0, |value| std::ptr::from_ref(value) as usize)
+}
+
+fn index(len: usize) -> u32 {
+    u32::try_from(len).expect("fewer than 2^32 distinct values fit in memory")
+}
+
+/// What was looked up, each once, for rows to point at.
+#[derive(Debug, Default)]
+pub(super) struct World<'n> {
     pub(super) recorders: Vec<Recorder<'n>>,
     pub(super) ends: Vec<End<'n>>,
-    pub(super) ways: Vec<Way<'n>>,
-    texts: &'n Texts,
-    networks: HashMap<&'n str, u32>,
+    pub(super) ways: Vec<Way>,
+    pub(super) texts: Texts,
+    known_recorders: HashMap<RecorderKey, u32>,
+    known_ends: HashMap<EndKey, u32>,
+    known_ways: HashMap<Way, u32>,
+    groups: HashMap<GroupKey, u32>,
+    places: HashMap<(Text, Text, Text), u32>,
+    tables: HashMap<(NetworkKey, Text), u32>,
+    networks: HashMap<Text, u32>,
+    /// The NAT gateway of each of their interfaces.
+    nats: HashMap<NetworkKey, HashMap<&'n str, &'n str>>,
 }
 
-impl<'n> Resolved<'n> {
-    /// The VPC that an end's address means something in; 0 outside of any.
-    pub(super) fn network_of(&self, end: u32) -> u32 {
-        self.ends.get(end as usize).map_or(0, |end| end.network)
-    }
-
+impl<'n> World<'n> {
     pub(super) fn end(&self, end: u32) -> Option<&End<'n>> {
         self.ends.get(end as usize)
     }
 
-    pub(super) fn way(&self, way: u32) -> Option<&Way<'n>> {
+    pub(super) fn way(&self, way: u32) -> Option<&Way> {
         self.ways.get(way as usize)
     }
 
     pub(super) fn recorder(&self, recorder: u32) -> &Recorder<'n> {
         &self.recorders[recorder as usize]
-    }
-
-    pub(super) fn text(&self, text: Text) -> Option<&'n str> {
-        self.texts.get(text)
     }
 
     /// A number of the interface (or of the NAT or transit gateway) that recorded, whatever its records' format says beside its id.
@@ -142,207 +238,23 @@ impl<'n> Resolved<'n> {
     pub(super) fn same_interface(&self, a: u32, b: u32) -> bool {
         self.place(a) == self.place(b)
     }
-}
 
-/// Looks everything up; rows are left with their recorder at the flow's time, ends, leg, direction, route and path.
-pub(super) fn resolve<'n>(
-    rows: &mut [Flow],
-    flows: &'n Known,
-    history: &'n History,
-) -> Resolved<'n> {
-    let mut resolver = Resolver {
-        history,
-        texts: &flows.texts,
-        ids: &flows.recorders,
-        own: own_addresses(rows, flows, history),
-        forwarding: forwarding_interfaces(rows, flows),
-        recorders: HashMap::new(),
-        places: HashMap::new(),
-        end_keys: HashMap::new(),
-        way_keys: HashMap::new(),
-        nats: HashMap::new(),
-        resolved: Resolved {
-            recorders: Vec::new(),
-            ends: Vec::new(),
-            ways: Vec::new(),
-            texts: &flows.texts,
-            networks: HashMap::new(),
-        },
-    };
-    for flow in rows {
-        resolver.row(flow);
-    }
-    resolver.resolved
-}
-
-/// The shared parts of [`Flows`], apart from the rows.
-#[derive(Debug)]
-pub(super) struct Known {
-    pub(super) texts: Texts,
-    pub(super) recorders: Vec<RecorderIds>,
-}
-
-impl From<Flows> for (Vec<Flow>, Known) {
-    fn from(flows: Flows) -> Self {
-        (
-            flows.rows,
-            Known {
-                texts: flows.texts,
-                recorders: flows.recorders,
-            },
-        )
-    }
-}
-
-/// A network by its place in memory: snapshots are built once and kept.
-pub(super) type NetworkKey = usize;
-
-type RecorderKey = (u32, NetworkKey, Option<(IpAddr, IpAddr)>);
-
-type EndKey = (u32, IpAddr, Text, Side);
-
-pub(super) fn key_of(network: &Network) -> NetworkKey {
-    std::ptr::from_ref(network) as usize
-}
-
-struct Resolver<'n> {
-    history: &'n History,
-    texts: &'n Texts,
-    ids: &'n [RecorderIds],
-    own: HashMap<Text, IpAddr>,
-    forwarding: HashSet<Text>,
-    /// By ids, snapshot and, for records that name nothing we know, by their addresses.
-    recorders: HashMap<RecorderKey, u32>,
-    places: HashMap<(Text, Text, Text), u32>,
-    end_keys: HashMap<EndKey, u32>,
-    way_keys: HashMap<(NetworkKey, &'n str, IpAddr), u32>,
-    /// The NAT gateway of each of their interfaces.
-    nats: HashMap<NetworkKey, HashMap<&'n str, &'n str>>,
-    resolved: Resolved<'n>,
-}
-
-fn index(len: usize) -> u32 {
-    u32::try_from(len).expect("fewer than 2^32 distinct values fit in memory")
-}
-
-impl<'n> Resolver<'n> {
-    fn row(&mut self, flow: &mut Flow) {
-        let at = DateTime::from_timestamp_micros(flow.start).unwrap_or(DateTime::UNIX_EPOCH);
-        let network: &'n Network = self.history.at(at);
-        let ids = self.ids[flow.recorder as usize];
-        flow.recorder = self.recorder(flow, ids, network);
-        let recorder = self.resolved.recorders[flow.recorder as usize];
-        flow.direction = direction(flow, &recorder);
-        let (src_side, dst_side) = sides(flow, &recorder);
-        flow.src_end = self.end(flow.src, flow.src_service, flow.recorder, src_side);
-        flow.dst_end = match self.texts.get(ids.tgw_dst_vpc_id) {
-            Some(vpc_id) => {
-                self.end_behind_tgw(flow, vpc_id, self.texts.get(ids.tgw_dst_subnet_id), network)
-            }
-            None => self.end(flow.dst, flow.dst_service, flow.recorder, dst_side),
-        };
-        flow.leg = self.leg(flow, &recorder);
-        flow.route = self.way(flow, network);
-        flow.path = self.path(flow);
+    fn text(&mut self, value: Option<&str>) -> Text {
+        value.map_or(NONE, |value| self.texts.intern(value))
     }
 
-    /// Who recorded it, at the flow's time.
-    fn recorder(&mut self, flow: &Flow, ids: RecorderIds, network: &'n Network) -> u32 {
-        let text = |text| self.texts.get(text);
-        let (interface_id, resource_id) = (text(ids.interface_id), text(ids.resource_id));
-        let (account_id, subnet_id, vpc_id) =
-            (text(ids.account_id), text(ids.subnet_id), text(ids.vpc_id));
-        let known = network.vantage(interface_id, subnet_id, vpc_id, resource_id, None);
-        let is_known = known.interface.is_some()
-            || known.subnet.is_some()
-            || known.vpc.is_some()
-            || known.nat_gateway.is_some();
-        let addresses = if is_known {
-            None
-        } else {
-            flow.at_src.zip(flow.at_dst)
+    fn network_number(&mut self, vpc_id: Text) -> u32 {
+        let next = index(self.networks.len() + 1);
+        *self.networks.entry(vpc_id).or_insert(next)
+    }
+
+    fn table_number(&mut self, network: &Network, subnet: Option<&Subnet>) -> u32 {
+        let Some(table) = subnet.and_then(|subnet| subnet.route_table_id.as_deref()) else {
+            return NONE;
         };
-        let key = (flow.recorder, key_of(network), addresses);
-        if let Some(&recorder) = self.recorders.get(&key) {
-            return recorder;
-        }
-        let vantage = match addresses {
-            // `unknown` is what AWS writes for the interfaces of its own services.
-            Some((src, dst)) => {
-                let account_id = account_id.filter(|id| *id != "unknown");
-                // An interface that is named is not the one that has the address now: only where they are is taken over.
-                let found = network
-                    .vantage_by_address(account_id, src, dst)
-                    .unwrap_or_default();
-                if interface_id.is_some() {
-                    Vantage {
-                        interface: None,
-                        ..found
-                    }
-                } else {
-                    found
-                }
-            }
-            None => known,
-        };
-        let kind = match (vantage.interface, text(ids.interface_type)) {
-            (Some(interface), _) => interface.kind(),
-            (None, _) if vantage.nat_gateway.is_some() => InterfaceKind::RegionalNat,
-            (None, Some("nat_gateway")) => InterfaceKind::Nat,
-            (None, Some("regional_nat_gateway")) => InterfaceKind::RegionalNat,
-            (None, Some("transit_gateway")) => InterfaceKind::TransitGateway,
-            (None, Some("network_load_balancer")) => InterfaceKind::NetworkLoadBalancer,
-            (None, Some("vpc_endpoint")) => InterfaceKind::VpcEndpoint,
-            (None, _) if ids.tgw_id != NONE => InterfaceKind::TransitGateway,
-            (None, _) if resource_id.is_some_and(|id| id.starts_with("nat-")) => {
-                InterfaceKind::RegionalNat
-            }
-            (None, _) if self.forwarding.contains(&ids.interface_id) => InterfaceKind::Nat,
-            (None, _) => InterfaceKind::Interface,
-        };
-        let nat_id = match kind {
-            InterfaceKind::Nat => {
-                let interface_id = vantage
-                    .interface
-                    .map(|interface| &*interface.id)
-                    .or(interface_id);
-                interface_id
-                    .and_then(|id| self.nat_of(network, id))
-                    .or(interface_id)
-            }
-            InterfaceKind::RegionalNat => vantage.nat_gateway.map(|nat| &*nat.id).or(resource_id),
-            _ => None,
-        };
-        let place = match (ids.interface_id, ids.resource_id, ids.tgw_attachment_id) {
-            (NONE, NONE, NONE) => (NONE, NONE, flow.recorder),
-            (NONE, resource, attachment) => (NONE, resource, attachment),
-            (interface, ..) => (interface, NONE, NONE),
-        };
-        let place_count = index(self.places.len());
-        let place = *self.places.entry(place).or_insert(place_count);
-        let interface = vantage.interface;
-        let recorder = Recorder {
-            network,
-            account_id: account_id
-                .or_else(|| interface.and_then(|interface| interface.account_id.as_deref()))
-                .or_else(|| vantage.vpc.and_then(|vpc| vpc.account_id.as_deref())),
-            region: text(ids.region)
-                .or_else(|| interface.and_then(|interface| interface.region.as_deref()))
-                .or_else(|| vantage.subnet.and_then(|subnet| subnet.region.as_deref()))
-                .or_else(|| vantage.vpc.and_then(|vpc| vpc.region.as_deref())),
-            vpc_id: vpc_id.or_else(|| vantage.vpc.map(|vpc| &*vpc.id)),
-            subnet_id: subnet_id.or_else(|| vantage.subnet.map(|subnet| &*subnet.id)),
-            interface_id: interface_id.or_else(|| interface.map(|interface| &*interface.id)),
-            vantage,
-            kind,
-            nat_id,
-            place,
-            own: self.own.get(&ids.interface_id).copied(),
-        };
-        self.resolved.recorders.push(recorder);
-        let recorder = index(self.resolved.recorders.len() - 1);
-        self.recorders.insert(key, recorder);
-        recorder
+        let next = index(self.tables.len());
+        let key = (key_of(network), self.texts.intern(table));
+        *self.tables.entry(key).or_insert(next)
     }
 
     fn nat_of(&mut self, network: &'n Network, interface_id: &str) -> Option<&'n str> {
@@ -363,100 +275,36 @@ impl<'n> Resolver<'n> {
         nats.get(interface_id).copied()
     }
 
-    /// What an address of a record means to its recorder.
-    fn end(&mut self, address: Option<IpAddr>, service: Text, recorder: u32, side: Side) -> u32 {
-        let Some(address) = address else { return NONE };
-        let key = (recorder, address, service, side);
-        if let Some(&end) = self.end_keys.get(&key) {
-            return end;
+    fn push_end(&mut self, end: End<'n>) -> u32 {
+        let next = index(self.ends.len());
+        let end_number = *self.known_ends.entry(end.key()).or_insert(next);
+        if end_number == next {
+            self.ends.push(end);
         }
-        let by = self.resolved.recorders[recorder as usize];
-        let endpoint = by.network.resolve(&by.vantage, address);
-        // A container's address that the topology does not list is still of the interface in whose subnet it lies.
-        let is_listed = endpoint.interface.is_some();
-        let is_own = match side {
-            Side::Own => true,
-            Side::Near => {
-                !is_listed && by.kind == InterfaceKind::Interface && by.is_in_subnet(address)
-            }
-            Side::Far => false,
-        };
-        let mut end = self.end_of(endpoint, address, service, by.network);
-        if is_own && !matches!(end.scope, Scope::Special) {
-            end.scope = Scope::Vpc;
-            end.interface_id = end.interface_id.or(by.interface_id);
-            if end.subnet.is_none() {
-                end.subnet = by.vantage.subnet;
-                end.class = end
-                    .subnet
-                    .and_then(|subnet| subnet.class(Family::of(address)))
-                    .map(Class::as_str);
-            }
-            end.subnet_id = end.subnet_id.or(by.subnet_id);
-            end.vpc_id = end.vpc_id.or(by.vpc_id);
-            end.account_id = end.account_id.or(by.account_id);
-            end.region = end.region.or(by.region);
-            end.nat_id = end.nat_id.or(by.nat_id);
-            end.service = None;
-        }
-        // The same two ends at both places that record them: where no route leads back to a neighbour, it is one all the same, and
-        // without the topology of its VPC a private address is taken to be in the VPC of the record that names it.
-        let beside = match (end.vpc_id, end.scope, by.vantage.vpc) {
-            (None, Scope::Unrouted | Scope::Transit | Scope::Peer, Some(vpc)) => {
-                by.network.neighbour(vpc, address).map(|vpc| &*vpc.id)
-            }
-            (None, Scope::Unrouted, None) => by.vpc_id,
-            _ => None,
-        };
-        end.network = end
-            .vpc_id
-            .or(beside)
-            .map_or(0, |id| self.network_number(id));
-        self.push_end(key, end)
+        end_number
     }
 
-    /// The far end of a transit gateway's record, which names its VPC and subnet itself.
-    fn end_behind_tgw(
-        &mut self,
-        flow: &Flow,
-        vpc_id: &'n str,
-        subnet_id: Option<&'n str>,
-        network: &'n Network,
-    ) -> u32 {
-        let Some(address) = flow.dst else { return NONE };
-        let near = self.end(flow.dst, flow.dst_service, flow.recorder, Side::Far);
-        let Some(vpc) = network.vpc(vpc_id).filter(|vpc| vpc.contains(address)) else {
-            return near;
-        };
-        let key = (u32::MAX - near, address, flow.dst_service, Side::Far);
-        if let Some(&end) = self.end_keys.get(&key) {
-            return end;
+    fn push_way(&mut self, way: Way) -> u32 {
+        let next = index(self.ways.len());
+        let number = *self.known_ways.entry(way).or_insert(next);
+        if number == next {
+            self.ways.push(way);
         }
-        let vantage = Vantage {
-            vpc: Some(vpc),
-            ..network.vantage(None, subnet_id, Some(vpc_id), None, None)
-        };
-        let endpoint = network.resolve(&vantage, address);
-        let mut end = self.end_of(endpoint, address, flow.dst_service, network);
-        end.scope = Scope::Transit;
-        end.network = self.network_number(vpc_id);
-        self.push_end(key, end)
+        number
     }
 
+    /// What an address means there, in the texts of this world.
     fn end_of(
         &mut self,
         endpoint: Endpoint<'n>,
         address: IpAddr,
-        service: Text,
+        service: Option<&str>,
         network: &'n Network,
     ) -> End<'n> {
         let (mut scope, mut of_service) = (endpoint.scope, endpoint.service);
         // The record's own word was true when it was written; the ranges we have may be older or newer.
         if matches!(scope, Scope::Internet)
-            && let Some(word) = self
-                .texts
-                .get(service)
-                .filter(|word| !matches!(*word, "EC2" | "AMAZON"))
+            && let Some(word) = service.filter(|word| !matches!(*word, "EC2" | "AMAZON"))
         {
             (scope, of_service) = (Scope::AwsService, Some(word));
         }
@@ -470,51 +318,535 @@ impl<'n> Resolver<'n> {
                 )
             })
             .map(|interface| self.nat_of(network, &interface.id).unwrap_or(&interface.id));
+        let of_vpc = endpoint.vpc;
         End {
-            scope,
-            interface_id: interface.map(|interface| &*interface.id),
+            texts: EndTexts {
+                scope,
+                interface_id: self.text(interface.map(|interface| &*interface.id)),
+                subnet_id: self.text(subnet.map(|subnet| &*subnet.id)),
+                vpc_id: self.text(of_vpc.map(|vpc| &*vpc.id)),
+                account_id: self.text(
+                    interface
+                        .and_then(|interface| interface.account_id.as_deref())
+                        .or_else(|| of_vpc.and_then(|vpc| vpc.account_id.as_deref())),
+                ),
+                region: self.text(
+                    subnet
+                        .and_then(|subnet| subnet.region.as_deref())
+                        .or_else(|| of_vpc.and_then(|vpc| vpc.region.as_deref())),
+                ),
+                service: self.text(of_service),
+                class: self.text(class(subnet, address)),
+            },
             subnet,
-            subnet_id: subnet.map(|subnet| &*subnet.id),
-            vpc_id: endpoint.vpc.map(|vpc| &*vpc.id),
-            account_id: interface
-                .and_then(|interface| interface.account_id.as_deref())
-                .or_else(|| endpoint.vpc.and_then(|vpc| vpc.account_id.as_deref())),
-            region: subnet
-                .and_then(|subnet| subnet.region.as_deref())
-                .or_else(|| endpoint.vpc.and_then(|vpc| vpc.region.as_deref())),
-            service: of_service,
-            nat_id,
-            class: subnet
-                .and_then(|subnet| subnet.class(Family::of(address)))
-                .map(Class::as_str),
+            nat_id: self.text(nat_id),
             network: 0,
+            table: self.table_number(network, subnet),
+        }
+    }
+}
+
+fn class(subnet: Option<&Subnet>, address: IpAddr) -> Option<&'static str> {
+    subnet
+        .and_then(|subnet| subnet.class(Family::of(address)))
+        .map(Class::as_str)
+}
+
+/// What the passes of a slice of time share.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'p> {
+    pub(super) pool: &'p Pool,
+    pub(super) sightings: &'p Sightings,
+    pub(super) forwarding: &'p Set<Text>,
+}
+
+/// What a lens remembers of each kind: 16 to 24 bytes each.
+const MOST_REMEMBERED: usize = 1 << 20;
+
+/// Of those, what is kept at hand: half a megabyte, which a second-level cache holds.
+const AT_HAND: usize = 1 << 15;
+
+/// Numbers by key: what was asked last is at hand.
+struct Remembered {
+    at_hand: Vec<(u64, u32)>,
+    all: Map<u64, u32>,
+}
+
+impl Default for Remembered {
+    fn default() -> Self {
+        Self {
+            // No key of ours is as large: neither groups nor tables are so many.
+            at_hand: vec![(u64::MAX, NONE); AT_HAND],
+            all: Map::default(),
+        }
+    }
+}
+
+impl Remembered {
+    fn slot(key: u64) -> usize {
+        usize::try_from(hash::mix(hash::seed(), key) >> 32).unwrap_or(0) % AT_HAND
+    }
+
+    fn get(&mut self, key: u64) -> Option<u32> {
+        let slot = &mut self.at_hand[Self::slot(key)];
+        if slot.0 != key {
+            *slot = (key, *self.all.get(&key)?);
+        }
+        Some(slot.1)
+    }
+
+    fn insert(&mut self, key: u64, value: u32) {
+        self.at_hand[Self::slot(key)] = (key, value);
+        remember(&mut self.all, key, value);
+    }
+}
+
+/// An interface that the topology knows and that is no gateway, with what its usual records are resolved by.
+#[derive(Clone, Copy)]
+struct Plain {
+    network: NetworkKey,
+    recorder: u32,
+    group: u32,
+    /// Its own addresses, and what each means to it once that was looked up.
+    own: [(Address, u32); MOST_OWN],
+}
+
+/// More addresses than this are looked up one by one.
+const MOST_OWN: usize = 4;
+
+/// One thread's view of the world: copies of what is in it, and what was looked up.
+pub(super) struct Lens<'n> {
+    history: &'n History,
+    recorders: Vec<Recorder<'n>>,
+    ends: Vec<End<'n>>,
+    ways: Vec<Way>,
+    /// Of each of the readers' recorders, which one of ours it was last.
+    latest: Vec<Option<(NetworkKey, u32)>>,
+    /// For records that name nothing we know, by their addresses.
+    by_address: Map<(u32, NetworkKey, Address, Address), u32>,
+    /// Of each of the readers' recorders, the interface that it usually is.
+    plain: Vec<Option<Plain>>,
+    /// By group and address.
+    far: Remembered,
+    /// By recorder, address, the record's word for its service, and side.
+    near: Map<(u32, Address, Text, Side), u32>,
+    /// By route table and address.
+    on_way: Remembered,
+}
+
+impl<'n> Lens<'n> {
+    pub(super) fn new(history: &'n History) -> Self {
+        Self {
+            history,
+            recorders: Vec::new(),
+            ends: Vec::new(),
+            ways: Vec::new(),
+            latest: Vec::new(),
+            by_address: Map::default(),
+            plain: Vec::new(),
+            far: Remembered::default(),
+            near: Map::default(),
+            on_way: Remembered::default(),
         }
     }
 
-    fn push_end(&mut self, key: EndKey, end: End<'n>) -> u32 {
-        self.resolved.ends.push(end);
-        let end = index(self.resolved.ends.len() - 1);
-        self.end_keys.insert(key, end);
+    /// Forgets what more records may tell otherwise.
+    pub(super) fn next_slice(&mut self, world: &World<'n>) {
+        self.latest.clear();
+        self.plain.clear();
+        self.by_address.clear();
+        self.sync(world);
+    }
+
+    /// The VPC that an end's address means something in; 0 outside of any.
+    pub(super) fn network_of(&self, end: u32) -> u32 {
+        self.end_at(end).map_or(0, |end| end.network)
+    }
+
+    /// Leaves a record with its recorder at the flow's time, ends, leg, direction, route and path. `seen` are its addresses as the
+    /// interface saw them.
+    pub(super) fn resolve(
+        &mut self,
+        flow: &mut Flow,
+        seen: [Address; 2],
+        known: Known<'_>,
+        world: &Mutex<World<'n>>,
+    ) {
+        let at = DateTime::from_timestamp_micros(flow.start).unwrap_or(DateTime::UNIX_EPOCH);
+        let network: &'n Network = self.history.at(at);
+        if self.resolve_plain(flow, seen, network, known.pool) {
+            return;
+        }
+        let raw = flow.recorder;
+        let ids = known.pool.recorders.values[flow.recorder as usize];
+        let addresses = &known.pool.addresses;
+        let (src, dst) = (addresses.get(flow.src), addresses.get(flow.dst));
+        let as_seen = |seen: Address, packet: Address, ip| {
+            if seen == packet {
+                ip
+            } else {
+                addresses.get(seen)
+            }
+        };
+        let ips = Ips {
+            src,
+            dst,
+            at_src: as_seen(seen[0], flow.src, src),
+            at_dst: as_seen(seen[1], flow.dst, dst),
+        };
+        flow.recorder = self.recorder(flow.recorder, ids, (seen, ips), network, known, world);
+        let recorder = self.recorders[flow.recorder as usize];
+        flow.direction = direction(flow.direction, [ips.at_src, ips.at_dst], &recorder);
+        let traits = known.pool.traits.values[flow.traits as usize];
+        let (src_side, dst_side) = sides(flow.direction, ips, &recorder);
+        let (src, dst) = ((flow.src, ips.src), (flow.dst, ips.dst));
+        let from = (flow.recorder, &recorder);
+        flow.src_end = self.end(src, traits.src_service, from, src_side, known.pool, world);
+        flow.dst_end = match known.pool.texts.get(ids.tgw_dst_vpc_id) {
+            Some(vpc_id) => {
+                let subnet_id = known.pool.texts.get(ids.tgw_dst_subnet_id);
+                self.end_behind_tgw(
+                    dst,
+                    traits.dst_service,
+                    from,
+                    (vpc_id, subnet_id),
+                    known.pool,
+                    world,
+                )
+            }
+            None => self.end(dst, traits.dst_service, from, dst_side, known.pool, world),
+        };
+        flow.leg = self.leg(flow, &recorder);
+        flow.route = self.way(flow, network, ips, world);
+        flow.path = self.path(flow, traits.traffic_path, traits.next_hop_type, known.pool);
+        if !says_more(flow, seen, &traits) {
+            self.learn(raw, flow, ids, known.pool);
+        }
+    }
+
+    /// Resolves a record of the usual kind by what is remembered: one whose packets were not rewritten, at an interface that is one of
+    /// its ends. False if something is not at hand.
+    fn resolve_plain(
+        &mut self,
+        flow: &mut Flow,
+        seen: [Address; 2],
+        network: &Network,
+        pool: &Pool,
+    ) -> bool {
+        let Some(&Some(plain)) = self.plain.get(flow.recorder as usize) else {
+            return false;
+        };
+        let traits = &pool.traits.values[flow.traits as usize];
+        if says_more(flow, seen, traits) || plain.network != key_of(network) {
+            return false;
+        }
+        let own = |address: Address| {
+            let own = plain.own.iter().find(|(own, _)| *own == address);
+            own.filter(|_| address != NONE).map(|&(_, end)| end)
+        };
+        let (direction, own_end, far) = match (own(flow.src), own(flow.dst)) {
+            (Some(end), None) => (Direction::Egress, end, flow.dst),
+            (None, Some(end)) => (Direction::Ingress, end, flow.src),
+            _ => return false,
+        };
+        let agrees = flow.direction == Direction::Unknown || flow.direction == direction;
+        if own_end == NONE || far == NONE || !agrees {
+            return false;
+        }
+        let Some(far_end) = self.far.get(u64::from(plain.group) << 32 | u64::from(far)) else {
+            return false;
+        };
+        let (src_end, dst_end) = match direction {
+            Direction::Egress => (own_end, far_end),
+            _ => (far_end, own_end),
+        };
+        let (src, dst) = (&self.ends[src_end as usize], &self.ends[dst_end as usize]);
+        let is_special = src.texts.scope == Scope::Special || dst.texts.scope == Scope::Special;
+        let (near, far) = if src.subnet.is_some() {
+            (src, flow.dst)
+        } else {
+            (dst, flow.src)
+        };
+        flow.route = if is_special || near.subnet.is_none() || near.table == NONE {
+            NONE
+        } else {
+            let key = u64::from(near.table) << 32 | u64::from(far);
+            let Some(way) = self.on_way.get(key) else {
+                return false;
+            };
+            way
+        };
+        flow.recorder = plain.recorder;
+        flow.direction = direction;
+        (flow.src_end, flow.dst_end) = (src_end, dst_end);
+        flow.leg = Leg::Direct;
+        flow.path = self.path(flow, traits.traffic_path, traits.next_hop_type, pool);
+        true
+    }
+
+    /// Remembers what a record showed of its interface, for others of the usual kind.
+    fn learn(&mut self, raw: u32, flow: &Flow, ids: RecorderIds, pool: &Pool) {
+        let recorder = &self.recorders[flow.recorder as usize];
+        let Some(interface) = recorder.vantage.interface else {
+            return;
+        };
+        let owned = || {
+            interface
+                .addresses
+                .iter()
+                .chain(&interface.public_addresses)
+        };
+        let is_gateway = matches!(
+            recorder.kind,
+            InterfaceKind::Nat | InterfaceKind::RegionalNat | InterfaceKind::TransitGateway
+        );
+        let is_plain = !is_gateway
+            && ids.tgw_dst_vpc_id == NONE
+            && interface.prefixes.is_empty()
+            && owned().count() <= MOST_OWN;
+        if !is_plain || flow.leg != Leg::Direct {
+            return;
+        }
+        let slot = raw as usize;
+        if self.plain.len() <= slot {
+            self.plain.resize(slot + 1, None);
+        }
+        let network = key_of(recorder.network);
+        let known = self.plain[slot].filter(|plain| plain.network == network);
+        let mut plain = known.unwrap_or_else(|| {
+            let mut own = [(NONE, NONE); MOST_OWN];
+            // Addresses that no record has are nobody's end.
+            let numbers = owned().filter_map(|&address| pool.addresses.lookup(address));
+            for (slot, address) in own.iter_mut().zip(numbers) {
+                slot.0 = address;
+            }
+            Plain {
+                network,
+                recorder: flow.recorder,
+                group: recorder.group,
+                own,
+            }
+        });
+        let (address, end) = match flow.direction {
+            Direction::Egress => (flow.src, flow.src_end),
+            Direction::Ingress => (flow.dst, flow.dst_end),
+            Direction::Unknown => return,
+        };
+        let own_id = self.end_at(end).map_or(NONE, |end| end.texts.interface_id);
+        if own_id != recorder.texts.interface_id {
+            return;
+        }
+        if let Some(slot) = plain.own.iter_mut().find(|(own, _)| *own == address) {
+            slot.1 = end;
+        }
+        self.plain[slot] = Some(plain);
+    }
+
+    /// What others have put into the world since.
+    pub(super) fn sync(&mut self, world: &World<'n>) {
+        self.recorders
+            .extend_from_slice(&world.recorders[self.recorders.len()..]);
+        self.ends.extend_from_slice(&world.ends[self.ends.len()..]);
+        self.ways.extend_from_slice(&world.ways[self.ways.len()..]);
+    }
+
+    fn end_at(&self, end: u32) -> Option<&End<'n>> {
+        self.ends.get(end as usize)
+    }
+
+    /// Who recorded it, at the flow's time.
+    fn recorder(
+        &mut self,
+        raw: u32,
+        ids: RecorderIds,
+        (seen, ips): ([Address; 2], Ips),
+        network: &'n Network,
+        known: Known<'_>,
+        world: &Mutex<World<'n>>,
+    ) -> u32 {
+        if let Some(&Some((key, recorder))) = self.latest.get(raw as usize)
+            && key == key_of(network)
+        {
+            return recorder;
+        }
+        let by_address = (raw, key_of(network), seen[0], seen[1]);
+        if let Some(&recorder) = self.by_address.get(&by_address) {
+            return recorder;
+        }
+        let text = |text| known.pool.texts.get(text);
+        let vantage = network.vantage(
+            text(ids.interface_id),
+            text(ids.subnet_id),
+            text(ids.vpc_id),
+            text(ids.resource_id),
+            None,
+        );
+        let is_known = vantage.interface.is_some()
+            || vantage.subnet.is_some()
+            || vantage.vpc.is_some()
+            || vantage.nat_gateway.is_some();
+        let pair = ips.at_src.zip(ips.at_dst).filter(|_| !is_known);
+        let vantage = match pair {
+            // `unknown` is what AWS writes for the interfaces of its own services.
+            Some((src, dst)) => {
+                let account_id = text(ids.account_id).filter(|id| *id != "unknown");
+                // An interface that is named is not the one that has the address now: only where they are is taken over.
+                let found = network
+                    .vantage_by_address(account_id, src, dst)
+                    .unwrap_or_default();
+                if ids.interface_id == NONE {
+                    found
+                } else {
+                    Vantage {
+                        interface: None,
+                        ..found
+                    }
+                }
+            }
+            None => vantage,
+        };
+        let mut locked = lock(world);
+        let recorder = locked.recorder_of(raw, ids, vantage, network, known);
+        self.sync(&locked);
+        if pair.is_some() {
+            if self.by_address.len() >= MOST_REMEMBERED {
+                self.by_address.clear();
+            }
+            self.by_address.insert(by_address, recorder);
+        } else {
+            let slot = raw as usize;
+            if self.latest.len() <= slot {
+                self.latest.resize(slot + 1, None);
+            }
+            self.latest[slot] = Some((key_of(network), recorder));
+        }
+        recorder
+    }
+
+    /// What an address of a record means to its recorder.
+    fn end(
+        &mut self,
+        (address, ip): (Address, Option<IpAddr>),
+        service: Text,
+        (recorder, by): (u32, &Recorder<'n>),
+        side: Side,
+        pool: &Pool,
+        world: &Mutex<World<'n>>,
+    ) -> u32 {
+        let Some(ip) = ip else { return NONE };
+        let is_shared = side == Side::Far
+            && service == NONE
+            && !by.vantage.interface.is_some_and(|own| own.owns(ip));
+        let far_key = u64::from(by.group) << 32 | u64::from(address);
+        let near_key = (recorder, address, service, side);
+        let known = if is_shared {
+            self.far.get(far_key)
+        } else {
+            self.near.get(&near_key).copied()
+        };
+        if let Some(end) = known {
+            return end;
+        }
+        let endpoint = by.network.resolve(&by.vantage, ip);
+        // A container's address that the topology does not list is still of the interface in whose subnet it lies.
+        let is_listed = endpoint.interface.is_some();
+        let is_own = match side {
+            Side::Own => true,
+            Side::Near => !is_listed && by.kind == InterfaceKind::Interface && by.is_in_subnet(ip),
+            Side::Far => false,
+        };
+        let mut locked = lock(world);
+        let mut end = locked.end_of(endpoint, ip, pool.texts.get(service), by.network);
+        let texts = &mut end.texts;
+        if is_own && !matches!(texts.scope, Scope::Special) {
+            let or = |known: Text, by: Text| if known == NONE { by } else { known };
+            texts.scope = Scope::Vpc;
+            texts.interface_id = or(texts.interface_id, by.texts.interface_id);
+            texts.subnet_id = or(texts.subnet_id, by.texts.subnet_id);
+            texts.vpc_id = or(texts.vpc_id, by.texts.vpc_id);
+            texts.account_id = or(texts.account_id, by.texts.account_id);
+            texts.region = or(texts.region, by.texts.region);
+            texts.service = NONE;
+            end.nat_id = or(end.nat_id, by.nat_id);
+            if end.subnet.is_none() {
+                end.subnet = by.vantage.subnet;
+                end.texts.class = locked.text(class(end.subnet, ip));
+                end.table = locked.table_number(by.network, end.subnet);
+            }
+        }
+        // The same two ends at both places that record them: where no route leads back to a neighbour, it is one all the same, and
+        // without the topology of its VPC a private address is taken to be in the VPC of the record that names it.
+        let beside = match (end.texts.vpc_id, end.texts.scope, by.vantage.vpc) {
+            (NONE, Scope::Unrouted | Scope::Transit | Scope::Peer, Some(vpc)) => {
+                let neighbour = by.network.neighbour(vpc, ip);
+                locked.text(neighbour.map(|vpc| &*vpc.id))
+            }
+            (NONE, Scope::Unrouted, None) => by.texts.vpc_id,
+            (known, ..) => known,
+        };
+        end.network = match beside {
+            NONE => 0,
+            vpc_id => locked.network_number(vpc_id),
+        };
+        let end = locked.push_end(end);
+        self.sync(&locked);
+        drop(locked);
+        if is_shared {
+            self.far.insert(far_key, end);
+        } else {
+            remember(&mut self.near, near_key, end);
+        }
         end
     }
 
-    fn network_number(&mut self, vpc_id: &'n str) -> u32 {
-        let next = index(self.resolved.networks.len() + 1);
-        *self.resolved.networks.entry(vpc_id).or_insert(next)
+    /// The far end of a transit gateway's record, which names its VPC and subnet itself.
+    fn end_behind_tgw(
+        &mut self,
+        dst: (Address, Option<IpAddr>),
+        service: Text,
+        from: (u32, &Recorder<'n>),
+        (vpc_id, subnet_id): (&str, Option<&str>),
+        pool: &Pool,
+        world: &Mutex<World<'n>>,
+    ) -> u32 {
+        let near = self.end(dst, service, from, Side::Far, pool, world);
+        let (_, Some(ip)) = dst else { return NONE };
+        let network = from.1.network;
+        let Some(vpc) = network.vpc(vpc_id).filter(|vpc| vpc.contains(ip)) else {
+            return near;
+        };
+        let key = (u32::MAX - near, dst.0, service, Side::Far);
+        if let Some(&end) = self.near.get(&key) {
+            return end;
+        }
+        let vantage = Vantage {
+            vpc: Some(vpc),
+            ..network.vantage(None, subnet_id, Some(vpc_id), None, None)
+        };
+        let endpoint = network.resolve(&vantage, ip);
+        let mut locked = lock(world);
+        let mut end = locked.end_of(endpoint, ip, pool.texts.get(service), network);
+        end.texts.scope = Scope::Transit;
+        let vpc_id = locked.text(Some(&vpc.id));
+        end.network = locked.network_number(vpc_id);
+        let end = locked.push_end(end);
+        self.sync(&locked);
+        drop(locked);
+        remember(&mut self.near, key, end);
+        end
     }
 
     fn leg(&self, flow: &Flow, recorder: &Recorder<'n>) -> Leg {
-        let (src, dst) = (
-            self.resolved.end(flow.src_end),
-            self.resolved.end(flow.dst_end),
-        );
+        let (src, dst) = (self.end_at(flow.src_end), self.end_at(flow.dst_end));
         let ours = |end: Option<&End<'_>>| {
-            end.is_some_and(|end| matches!(end.scope, Scope::Vpc | Scope::Peer | Scope::Transit))
+            end.is_some_and(|end| {
+                matches!(end.texts.scope, Scope::Vpc | Scope::Peer | Scope::Transit)
+            })
         };
         match recorder.kind {
             InterfaceKind::Nat | InterfaceKind::RegionalNat => {
                 let is_nat = |end: Option<&End<'_>>| {
-                    end.is_some_and(|end| end.nat_id.is_some() && end.nat_id == recorder.nat_id)
+                    end.is_some_and(|end| end.nat_id != NONE && end.nat_id == recorder.nat_id)
                 };
                 match (is_nat(src), is_nat(dst)) {
                     (true, true) => Leg::Direct,
@@ -531,16 +863,17 @@ impl<'n> Resolver<'n> {
                     Direction::Ingress => dst,
                     Direction::Unknown => return Leg::Direct,
                 };
-                let passes_through = match (own, recorder.interface_id) {
-                    (Some(end), Some(id)) => match end.interface_id {
-                        Some(owner) => owner != id,
-                        None => {
+                let passes_through = match (own, recorder.texts.interface_id) {
+                    (None, _) | (_, NONE) => false,
+                    (Some(end), id) => match end.texts.interface_id {
+                        NONE => {
                             let is_public =
-                                matches!(end.scope, Scope::Internet | Scope::AwsService);
-                            is_public || end.scope != Scope::Vpc && recorder.vantage.vpc.is_some()
+                                matches!(end.texts.scope, Scope::Internet | Scope::AwsService);
+                            is_public
+                                || end.texts.scope != Scope::Vpc && recorder.vantage.vpc.is_some()
                         }
+                        owner => owner != id,
                     },
-                    _ => false,
                 };
                 if passes_through {
                     Leg::Middle
@@ -552,49 +885,55 @@ impl<'n> Resolver<'n> {
     }
 
     /// The route in force of our side's subnet towards the other end.
-    fn way(&mut self, flow: &Flow, network: &'n Network) -> u32 {
-        let end = |end: u32| self.resolved.end(end).and_then(|end| end.subnet);
-        let (subnet, far) = match (end(flow.src_end), end(flow.dst_end)) {
-            (Some(subnet), _) => (subnet, flow.dst),
-            (None, Some(subnet)) => (subnet, flow.src),
+    fn way(
+        &mut self,
+        flow: &Flow,
+        network: &'n Network,
+        ips: Ips,
+        world: &Mutex<World<'n>>,
+    ) -> u32 {
+        let (src, dst) = (self.end_at(flow.src_end), self.end_at(flow.dst_end));
+        let subnet_of = |end: Option<&End<'n>>| end.and_then(|end| Some((end.subnet?, end.table)));
+        let ((subnet, table), far, far_ip) = match (subnet_of(src), subnet_of(dst)) {
+            (Some(subnet), _) => (subnet, flow.dst, ips.dst),
+            (None, Some(subnet)) => (subnet, flow.src, ips.src),
             (None, None) => return NONE,
         };
         // Link-local and multicast addresses are not routed.
-        let is_special = |end: u32| {
-            let end = self.resolved.end(end);
-            end.is_some_and(|end| end.scope == Scope::Special)
-        };
-        if is_special(flow.src_end) || is_special(flow.dst_end) {
+        let is_special =
+            |end: Option<&End<'_>>| end.is_some_and(|end| end.texts.scope == Scope::Special);
+        if is_special(src) || is_special(dst) {
             return NONE;
         }
-        let (Some(far), Some(_)) = (far, subnet.route_table_id.as_deref()) else {
+        let Some(far_ip) = far_ip.filter(|_| table != NONE) else {
             return NONE;
         };
-        let key = (key_of(network), &*subnet.id, far);
-        if let Some(&way) = self.way_keys.get(&key) {
+        let key = u64::from(table) << 32 | u64::from(far);
+        if let Some(way) = self.on_way.get(key) {
             return way;
         }
-        let way = match network.route(subnet, far) {
-            Some(Route {
-                target, target_id, ..
-            }) => Way {
-                target,
-                target_id: Some(target_id),
-            },
-            None => Way {
-                target: RouteTarget::None,
-                target_id: None,
-            },
+        let route = network.route(subnet, far_ip);
+        let mut locked = lock(world);
+        let way = Way {
+            target: route.map_or(RouteTarget::None, |route| route.target),
+            target_id: locked.text(route.map(|route| route.target_id)),
         };
-        self.resolved.ways.push(way);
-        let way = index(self.resolved.ways.len() - 1);
-        self.way_keys.insert(key, way);
+        let way = locked.push_way(way);
+        self.sync(&locked);
+        drop(locked);
+        self.on_way.insert(key, way);
         way
     }
 
     /// Whether the record's own witnesses (v5 `traffic-path`, v11 `next-hop-interface-type`) agree with the route.
-    fn path(&self, flow: &Flow) -> Path {
-        let Some(way) = self.resolved.way(flow.route) else {
+    fn path(
+        &self,
+        flow: &Flow,
+        traffic_path: Option<i32>,
+        next_hop_type: Text,
+        pool: &Pool,
+    ) -> Path {
+        let Some(way) = self.ways.get(flow.route as usize) else {
             return Path::Unknown;
         };
         if way.target == RouteTarget::None {
@@ -602,13 +941,12 @@ impl<'n> Resolver<'n> {
         }
         let is_senders = flow.direction == Direction::Egress
             && matches!(flow.leg, Leg::Direct | Leg::NatOutside);
-        let agrees = flow
-            .traffic_path
+        let agrees = traffic_path
             .filter(|_| is_senders)
             .is_none_or(|code| leads(code, way.target))
-            && self
+            && pool
                 .texts
-                .get(flow.next_hop_type)
+                .get(next_hop_type)
                 .filter(|_| is_senders)
                 .is_none_or(|kind| next_is(kind, way.target));
         if agrees {
@@ -616,5 +954,153 @@ impl<'n> Resolver<'n> {
         } else {
             Path::Contradicts
         }
+    }
+}
+
+/// Whether a record has more to be looked at than its ends and its direction.
+fn says_more(flow: &Flow, seen: [Address; 2], traits: &Traits) -> bool {
+    seen != [flow.src, flow.dst] || traits.src_service != NONE || traits.dst_service != NONE
+}
+
+fn lock<'w, 'n>(world: &'w Mutex<World<'n>>) -> MutexGuard<'w, World<'n>> {
+    // Each change of a world is whole in itself.
+    world.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn remember<K: Eq + Hash>(map: &mut Map<K, u32>, key: K, value: u32) {
+    if map.len() >= MOST_REMEMBERED {
+        map.clear();
+    }
+    map.insert(key, value);
+}
+
+impl<'n> World<'n> {
+    fn recorder_of(
+        &mut self,
+        raw: u32,
+        ids: RecorderIds,
+        vantage: Vantage<'n>,
+        network: &'n Network,
+        known: Known<'_>,
+    ) -> u32 {
+        let text = |text| known.pool.texts.get(text);
+        let (interface_id, resource_id) = (text(ids.interface_id), text(ids.resource_id));
+        let kind = match (vantage.interface, text(ids.interface_type)) {
+            (Some(interface), _) => interface.kind(),
+            (None, _) if vantage.nat_gateway.is_some() => InterfaceKind::RegionalNat,
+            (None, Some("nat_gateway")) => InterfaceKind::Nat,
+            (None, Some("regional_nat_gateway")) => InterfaceKind::RegionalNat,
+            (None, Some("transit_gateway")) => InterfaceKind::TransitGateway,
+            (None, Some("network_load_balancer")) => InterfaceKind::NetworkLoadBalancer,
+            (None, Some("vpc_endpoint")) => InterfaceKind::VpcEndpoint,
+            (None, _) if ids.tgw_id != NONE => InterfaceKind::TransitGateway,
+            (None, _) if resource_id.is_some_and(|id| id.starts_with("nat-")) => {
+                InterfaceKind::RegionalNat
+            }
+            (None, _) if known.forwarding.contains(&ids.interface_id) => InterfaceKind::Nat,
+            (None, _) => InterfaceKind::Interface,
+        };
+        let own = known.sightings.own(ids.interface_id, &known.pool.addresses);
+        let key = RecorderKey {
+            ids: raw,
+            network: key_of(network),
+            interface: address_of(vantage.interface),
+            subnet: address_of(vantage.subnet),
+            vpc: address_of(vantage.vpc),
+            kind,
+            own,
+        };
+        if let Some(&recorder) = self.known_recorders.get(&key) {
+            return recorder;
+        }
+        let nat_id = match kind {
+            InterfaceKind::Nat => {
+                let interface_id = vantage
+                    .interface
+                    .map(|interface| &*interface.id)
+                    .or(interface_id);
+                interface_id.map(|id| self.nat_of(network, id).unwrap_or(id))
+            }
+            InterfaceKind::RegionalNat => vantage.nat_gateway.map(|nat| &*nat.id).or(resource_id),
+            _ => None,
+        };
+        let place = match (ids.interface_id, ids.resource_id, ids.tgw_attachment_id) {
+            (NONE, NONE, NONE) => (NONE, NONE, raw),
+            (NONE, resource, attachment) => (NONE, resource, attachment),
+            (interface, ..) => (interface, NONE, NONE),
+        };
+        let place_count = index(self.places.len());
+        let place = *self.places.entry(place).or_insert(place_count);
+        let interface = vantage.interface;
+        let texts = RecorderTexts {
+            account_id: self.text(
+                text(ids.account_id)
+                    .or_else(|| interface.and_then(|interface| interface.account_id.as_deref()))
+                    .or_else(|| vantage.vpc.and_then(|vpc| vpc.account_id.as_deref())),
+            ),
+            region: self.text(
+                text(ids.region)
+                    .or_else(|| interface.and_then(|interface| interface.region.as_deref()))
+                    .or_else(|| vantage.subnet.and_then(|subnet| subnet.region.as_deref()))
+                    .or_else(|| vantage.vpc.and_then(|vpc| vpc.region.as_deref())),
+            ),
+            vpc_id: self.text(text(ids.vpc_id).or_else(|| vantage.vpc.map(|vpc| &*vpc.id))),
+            subnet_id: self
+                .text(text(ids.subnet_id).or_else(|| vantage.subnet.map(|subnet| &*subnet.id))),
+            interface_id: self
+                .text(interface_id.or_else(|| interface.map(|interface| &*interface.id))),
+        };
+        let table = self.table_number(network, vantage.subnet);
+        let group = GroupKey {
+            network: key_of(network),
+            vpc: address_of(vantage.vpc),
+            table,
+            subnet: if table == NONE {
+                address_of(vantage.subnet)
+            } else {
+                0
+            },
+            nat_gateway: address_of(vantage.nat_gateway),
+            vpc_id: if vantage.vpc.is_some() {
+                NONE
+            } else {
+                texts.vpc_id
+            },
+        };
+        let group_count = index(self.groups.len());
+        let group = *self.groups.entry(group).or_insert(group_count);
+        let recorder = Recorder {
+            network,
+            texts,
+            vantage,
+            kind,
+            nat_id: self.text(nat_id),
+            place,
+            own,
+            group,
+        };
+        self.recorders.push(recorder);
+        let recorder = index(self.recorders.len() - 1);
+        self.known_recorders.insert(key, recorder);
+        recorder
+    }
+}
+
+/// Where routes are found by number.
+pub(super) trait Ways {
+    /// Whether a route leads to a NAT gateway.
+    fn is_to_nat(&self, way: u32) -> bool;
+}
+
+impl Ways for Lens<'_> {
+    fn is_to_nat(&self, way: u32) -> bool {
+        let way = self.ways.get(way as usize);
+        way.is_some_and(|way| way.target == RouteTarget::NatGateway)
+    }
+}
+
+impl Ends for Lens<'_> {
+    fn end(&self, end: u32) -> Option<&EndTexts> {
+        self.end_at(end).map(|end| &end.texts)
     }
 }

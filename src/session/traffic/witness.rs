@@ -1,83 +1,110 @@
 //! What a record itself tells of its way: the direction at the interface, and whether its witnesses agree with the routes.
 
-use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use super::flow::{Direction, Flow, Text};
-use super::resolve::{Known, Recorder};
-use crate::topology::{History, RouteTarget, is_private};
+use super::flow::{Address, Addresses, Direction, NONE, Text};
+use super::hash::Map;
+use super::resolve::Recorder;
+use crate::topology::{RouteTarget, is_private};
 
+/// The addresses that stood in every record of an interface so far.
+///
 /// The address that stands in every record of an interface is its own (`srcaddr` of what it sends and `dstaddr` of what it receives
 /// are always its primary private address: Amazon VPC User Guide). Only for interfaces that the topology does not know and records
 /// that do not say their direction; none where two addresses fit.
-pub(super) fn own_addresses(
-    rows: &[Flow],
-    flows: &Known,
-    history: &History,
-) -> HashMap<Text, IpAddr> {
-    let mut candidates: HashMap<Text, Vec<IpAddr>> = HashMap::new();
-    let mut known: HashSet<Text> = HashSet::new();
-    for flow in rows
-        .iter()
-        .filter(|flow| flow.direction == Direction::Unknown)
-    {
-        let interface = flows.recorders[flow.recorder as usize].interface_id;
-        let Some(id) = flows
-            .texts
-            .get(interface)
-            .filter(|_| !known.contains(&interface))
-        else {
-            continue;
-        };
-        let ends: Vec<IpAddr> = [flow.at_src, flow.at_dst].into_iter().flatten().collect();
-        match candidates.get_mut(&interface) {
-            Some(left) => left.retain(|address| ends.contains(address)),
-            None if history
-                .networks()
-                .any(|network| network.interface(id).is_some()) =>
-            {
-                known.insert(interface);
+#[derive(Debug, Default)]
+pub(super) struct Sightings(Map<Text, Candidates>);
+
+#[derive(Debug)]
+enum Candidates {
+    /// Nothing is to be found out: the topology knows the interface.
+    Known,
+    Of(Vec<Address>),
+}
+
+impl Sightings {
+    /// Notes the addresses of a record without a direction. `is_known` says whether the topology has the interface.
+    pub(super) fn saw(
+        &mut self,
+        interface: Text,
+        seen: [Address; 2],
+        is_known: impl FnOnce(Text) -> bool,
+    ) {
+        if interface == NONE {
+            return;
+        }
+        let candidates = self.0.entry(interface).or_insert_with(|| {
+            if is_known(interface) {
+                Candidates::Known
+            } else {
+                Candidates::Of(seen.into_iter().filter(|&end| end != NONE).collect())
             }
-            None => {
-                candidates.insert(interface, ends);
+        });
+        if let Candidates::Of(left) = candidates {
+            left.retain(|address| seen.contains(address));
+        }
+    }
+
+    /// Takes over what another stream saw.
+    pub(super) fn merge(&mut self, other: Self) {
+        for (interface, candidates) in other.0 {
+            match (self.0.get_mut(&interface), candidates) {
+                (Some(Candidates::Of(left)), Candidates::Of(others)) => {
+                    left.retain(|address| others.contains(address));
+                }
+                (Some(_), _) => {}
+                (None, candidates) => {
+                    self.0.insert(interface, candidates);
+                }
             }
         }
     }
-    let only = |left: Vec<IpAddr>| match left.as_slice() {
-        [own] => Some(*own),
-        // Records of one peer only hold both: of a private and a public IPv4 address, the private one is the interface's.
-        [a, b] if is_private(*a) != is_private(*b) => Some(if is_private(*a) { *a } else { *b }),
-        _ => None,
-    };
-    candidates
-        .into_iter()
-        .filter_map(|(interface, left)| Some((interface, only(left)?)))
-        .collect()
+
+    /// An interface's own address.
+    pub(super) fn own(&self, interface: Text, addresses: &Addresses) -> Option<IpAddr> {
+        let Candidates::Of(left) = self.0.get(&interface)? else {
+            return None;
+        };
+        match left.as_slice() {
+            [own] => addresses.get(*own),
+            // Records of one peer only hold both: of a private and a public IPv4 address, the private one is the interface's.
+            [a, b] => {
+                let (a, b) = (addresses.get(*a)?, addresses.get(*b)?);
+                (is_private(a) != is_private(b)).then_some(if is_private(a) { a } else { b })
+            }
+            _ => None,
+        }
+    }
 }
 
-/// The interfaces that hand on packets which are neither from nor to them, with an address of the internet on their own side: NAT
-/// gateways, whether or not the topology knows them.
-pub(super) fn forwarding_interfaces(rows: &[Flow], flows: &Known) -> HashSet<Text> {
-    let passes = |seen: Option<IpAddr>, packet: Option<IpAddr>| match (seen, packet) {
-        (Some(seen), Some(packet)) => seen != packet && is_private(seen) && !is_private(packet),
-        _ => false,
+/// Whether an interface hands on a packet which is neither from nor to it, with an address of the internet on its own side, as NAT
+/// gateways do, whether or not the topology knows them. `direction` is the record's own word.
+pub(super) fn forwards(
+    direction: Direction,
+    seen: [Address; 2],
+    packet: [Address; 2],
+    addresses: &Addresses,
+) -> bool {
+    let passes = |seen: Address, packet: Address| {
+        seen != packet
+            && match (addresses.get(seen), addresses.get(packet)) {
+                (Some(seen), Some(packet)) => is_private(seen) && !is_private(packet),
+                _ => false,
+            }
     };
-    let forwarded = |flow: &&Flow| {
-        (flow.direction != Direction::Egress && passes(flow.at_dst, flow.dst))
-            || (flow.direction != Direction::Ingress && passes(flow.at_src, flow.src))
-    };
-    let interfaces = rows.iter().filter(forwarded);
-    interfaces
-        .map(|flow| flows.recorders[flow.recorder as usize].interface_id)
-        .collect()
+    (direction != Direction::Egress && passes(seen[1], packet[1]))
+        || (direction != Direction::Ingress && passes(seen[0], packet[0]))
 }
 
 /// The way the packets cross the interface: the record's own word, else by whose address stands where.
-pub(super) fn direction(flow: &Flow, recorder: &Recorder<'_>) -> Direction {
-    if flow.direction != Direction::Unknown {
-        return flow.direction;
+pub(super) fn direction(
+    own_word: Direction,
+    [src, dst]: [Option<IpAddr>; 2],
+    recorder: &Recorder<'_>,
+) -> Direction {
+    if own_word != Direction::Unknown {
+        return own_word;
     }
-    let (src, dst) = (flow.at_src, flow.at_dst);
     let either = |is_ours: &dyn Fn(IpAddr) -> bool| match (
         src.is_some_and(is_ours),
         dst.is_some_and(is_ours),
