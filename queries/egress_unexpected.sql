@@ -42,7 +42,7 @@ WITH connections AS (
       AND client_scope IN ('vpc', 'peer', 'transit')
       AND server_scope = 'internet'
       AND start < $to
-      AND "end" >= $baseline_from
+      AND "end" >= $from
 ),
 pairs AS (
     SELECT
@@ -61,24 +61,41 @@ pairs AS (
         MIN(route_target) FILTER (WHERE initiator = 'src') AS route_target,
         MIN(path) FILTER (WHERE initiator = 'src') AS path,
         BOOL_AND(leg = 'nat_outside') AS behind_nat_unknown,
-        COUNT(*) FILTER (WHERE initiator = 'src' AND "end" < $from) AS opened_before,
-        COUNT(*) FILTER (WHERE initiator = 'src' AND "end" >= $from) AS flows,
-        MIN(start) FILTER (WHERE initiator = 'src' AND "end" >= $from) AS first_seen,
-        MAX("end") FILTER (WHERE initiator = 'src' AND "end" >= $from) AS last_seen,
-        SUM(packets) FILTER (WHERE initiator = 'src' AND "end" >= $from) AS packets,
-        SUM(bytes) FILTER (WHERE initiator = 'src' AND "end" >= $from) AS bytes,
-        SUM(packets) FILTER (WHERE initiator = 'dst' AND "end" >= $from) AS reply_packets,
-        SUM(bytes) FILTER (WHERE initiator = 'dst' AND "end" >= $from) AS reply_bytes
+        COUNT(*) FILTER (WHERE initiator = 'src') AS flows,
+        MIN(start) FILTER (WHERE initiator = 'src') AS first_seen,
+        MAX("end") FILTER (WHERE initiator = 'src') AS last_seen,
+        SUM(packets) FILTER (WHERE initiator = 'src') AS packets,
+        SUM(bytes) FILTER (WHERE initiator = 'src') AS bytes,
+        SUM(packets) FILTER (WHERE initiator = 'dst') AS reply_packets,
+        SUM(bytes) FILTER (WHERE initiator = 'dst') AS reply_bytes
     FROM connections
     GROUP BY interface_id, subnet_id, client_addr, server_addr, service_port, protocol, expected_by
 ),
-known AS (
+-- Of the baseline days only who opened what is of interest, and no time, no bytes.
+opened_before AS (
     SELECT
-        *,
-        SUM(opened_before) OVER (
-            PARTITION BY COALESCE(subnet_id, interface_id, client_addr), server_addr, service_port, protocol
-        ) AS opened_in_baseline
+        CASE WHEN leg = 'nat_outside' THEN '' ELSE COALESCE(client_subnet_id, client_interface_id, client_addr, '') END AS opener,
+        server_addr,
+        service_port,
+        protocol
+    FROM traffic
+    WHERE counted
+      AND action = 'ACCEPT'
+      AND initiator = 'src'
+      AND client_scope IN ('vpc', 'peer', 'transit')
+      AND server_scope = 'internet'
+      AND "end" < $from
+      AND "end" >= $baseline_from
+),
+news AS (
+    SELECT pairs.*
     FROM pairs
+    LEFT ANTI JOIN opened_before
+        ON opened_before.opener = COALESCE(pairs.subnet_id, pairs.interface_id, pairs.client_addr, '')
+        AND opened_before.server_addr = pairs.server_addr
+        AND opened_before.service_port = pairs.service_port
+        AND opened_before.protocol = pairs.protocol
+    WHERE pairs.flows > 0
 ),
 found AS (
     -- One finding for each interface; without one, for each address. An interface may have several addresses.
@@ -105,9 +122,7 @@ found AS (
         SUM(bytes) AS bytes,
         COALESCE(SUM(reply_packets), 0) AS reply_packets,
         COALESCE(SUM(reply_bytes), 0) AS reply_bytes
-    FROM known
-    WHERE flows > 0
-      AND opened_in_baseline = 0
+    FROM news
     GROUP BY interface_id, CASE WHEN interface_id IS NULL THEN client_addr END, server_addr, service_port, protocol, expected_by
 )
 SELECT

@@ -17,8 +17,9 @@ WITH attempts AS (
     SELECT
         *,
         to_unixtime(start) / $bucket_secs AS bucket,
-        COALESCE(subnet_id, interface_id, '-') || ' ' || direction || ' ' || service_port || ' ' || protocol
-            || ' ' || COALESCE(expected_by, '') AS key
+        -- What a series of attempts is about, beside direction, port and protocol.
+        COALESCE(subnet_id, interface_id, '-') AS place,
+        COALESCE(expected_by, '') AS expected
     FROM (
         SELECT
             start, "end", account_id, region, vpc_id, subnet_id, interface_id, direction, service_port, protocol, packets, bytes,
@@ -60,45 +61,42 @@ buckets AS (
     ) AS numbered
 ),
 counts AS (
-    SELECT key, bucket, COUNT(*) AS attempts
+    SELECT place, direction, service_port, protocol, expected, bucket, COUNT(*) AS attempts
     FROM attempts
-    GROUP BY key, bucket
+    GROUP BY place, direction, service_port, protocol, expected, bucket
 ),
 high AS (
-    SELECT key, bucket, attempts
+    SELECT *
     FROM counts
     WHERE attempts >= $floor
       AND (bucket + 1) * $bucket_secs > to_unixtime($from)
 ),
 history AS (
-    SELECT high.key, high.bucket, high.attempts, CAST(COALESCE(counts.attempts, 0) AS DOUBLE) AS other
+    SELECT high.*, CAST(COALESCE(counts.attempts, 0) AS DOUBLE) AS other
     FROM high
     JOIN buckets ON buckets.bucket <> high.bucket AND buckets.complete
-    LEFT JOIN counts ON counts.key = high.key AND counts.bucket = buckets.bucket
+    LEFT JOIN counts
+        ON counts.place = high.place
+        AND counts.direction = high.direction
+        AND counts.service_port = high.service_port
+        AND counts.protocol = high.protocol
+        AND counts.expected = high.expected
+        AND counts.bucket = buckets.bucket
 ),
 medians AS (
-    SELECT
-        key,
-        bucket,
-        attempts,
-        other,
-        MEDIAN(other) OVER (PARTITION BY key, bucket) AS middle
+    SELECT *, MEDIAN(other) OVER (PARTITION BY place, direction, service_port, protocol, expected, bucket) AS middle
     FROM history
 ),
 baselines AS (
-    SELECT key, bucket, attempts, middle, COUNT(*) AS points, MEDIAN(ABS(other - middle)) AS deviation
+    SELECT place, direction, service_port, protocol, expected, bucket, attempts, middle, COUNT(*) AS points, MEDIAN(ABS(other - middle)) AS deviation
     FROM medians
-    GROUP BY key, bucket, attempts, middle
+    GROUP BY place, direction, service_port, protocol, expected, bucket, attempts, middle
 ),
 spikes AS (
     SELECT
-        key,
-        bucket,
-        middle,
-        deviation,
-        points,
+        *,
         -- Buckets that follow one another are one spike.
-        bucket - ROW_NUMBER() OVER (PARTITION BY key ORDER BY bucket) AS run
+        bucket - ROW_NUMBER() OVER (PARTITION BY place, direction, service_port, protocol, expected ORDER BY bucket) AS run
     FROM baselines
     WHERE points >= $min_points
       AND attempts > middle * $ratio
@@ -106,7 +104,7 @@ spikes AS (
 ),
 windows AS (
     SELECT
-        key,
+        place, direction, service_port, protocol, expected,
         run,
         MIN(bucket) AS first_bucket,
         MAX(bucket) AS last_bucket,
@@ -114,17 +112,23 @@ windows AS (
         MIN(deviation) AS deviation,
         MIN(points) AS points
     FROM spikes
-    GROUP BY key, run
+    GROUP BY place, direction, service_port, protocol, expected, run
 ),
 spiking AS (
     SELECT windows.run, windows.first_bucket, windows.last_bucket, windows.middle, windows.deviation, windows.points, attempts.*
     FROM windows
-    JOIN attempts ON attempts.key = windows.key AND attempts.bucket BETWEEN windows.first_bucket AND windows.last_bucket
+    JOIN attempts
+        ON attempts.place = windows.place
+        AND attempts.direction = windows.direction
+        AND attempts.service_port = windows.service_port
+        AND attempts.protocol = windows.protocol
+        AND attempts.expected = windows.expected
+        AND attempts.bucket BETWEEN windows.first_bucket AND windows.last_bucket
 ),
 -- By block of sources first: an address is in one block only, so that addresses add up.
 blocks AS (
     SELECT
-        key,
+        place,
         run,
         first_bucket,
         last_bucket,
@@ -161,7 +165,7 @@ blocks AS (
         MAX("end") AS last_seen
     FROM (SELECT *, ip_prefix(src_addr, 24, 64) AS block FROM spiking) AS placed
     GROUP BY
-        key, run, first_bucket, last_bucket, middle, deviation, points, direction, subnet_id, service_port, protocol, expected_by,
+        place, run, first_bucket, last_bucket, middle, deviation, points, direction, subnet_id, service_port, protocol, expected_by,
         block
 ),
 summed AS (
@@ -202,7 +206,8 @@ summed AS (
             array_agg(named_struct('cidr', cidr, 'attempts', flows, 'addresses', addresses) ORDER BY flows DESC, cidr), 1, 10
         ) AS sources
     FROM blocks
-    GROUP BY key, run, first_bucket, last_bucket, middle, deviation, points, direction, subnet_id, service_port, protocol, expected_by
+    GROUP BY
+        place, run, first_bucket, last_bucket, middle, deviation, points, direction, subnet_id, service_port, protocol, expected_by
 )
 SELECT
     CASE
