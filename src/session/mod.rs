@@ -31,7 +31,7 @@ use self::flows_table::{FlowsTable, viewed};
 use self::lake_side::LakeSide;
 use self::logs_table::{RawFlows, RawSide, SideTable};
 use self::traffic::TrafficTable;
-use crate::lake::{Lake, LakeError, LakeSnapshot};
+use crate::lake::{Lake, LakeError, LakeSnapshot, StatValue};
 use crate::policy::Policy;
 use crate::topology::{self, History, Settings};
 
@@ -74,6 +74,8 @@ pub struct Knowledge {
 /// A query context over one version of a lake, or over raw logs.
 pub struct Session {
     context: SessionContext,
+    /// The version that it reads, unless it reads raw logs.
+    snapshot: Option<LakeSnapshot>,
 }
 
 impl fmt::Debug for Session {
@@ -109,7 +111,10 @@ impl Session {
             ObjectStoreUrl::parse(&url[..url::Position::BeforePath]).map_err(SessionError::Plan)?;
         let flows: Arc<dyn TableProvider> =
             Arc::new(FlowsTable::new(store, snapshot.shared_files()));
-        let session = Self { context };
+        let session = Self {
+            context,
+            snapshot: Some(snapshot.clone()),
+        };
         for (name, table) in SideTable::ALL {
             session.register(name, Arc::new(LakeSide::new(snapshot.clone(), table)))?;
         }
@@ -122,7 +127,10 @@ impl Session {
     /// # Errors
     /// When a table can't be built.
     pub fn over_logs(logs: &Arc<RawLogs>, knowledge: &Knowledge) -> Result<Self, SessionError> {
-        let session = Self { context: context() };
+        let session = Self {
+            context: context(),
+            snapshot: None,
+        };
         for (name, table) in SideTable::ALL {
             session.register(name, Arc::new(RawSide::new(Arc::clone(logs), table)))?;
         }
@@ -225,6 +233,10 @@ impl Session {
     /// # Errors
     /// When the flows can't be read.
     pub async fn span(&self) -> Result<Option<(DateTime<Utc>, DateTime<Utc>)>, SessionError> {
+        let time = DateTime::from_timestamp_micros;
+        if let Some((first, last)) = self.snapshot.as_ref().and_then(span_of) {
+            return Ok(time(first).zip(time(last)));
+        }
         self.times("SELECT MIN(start), MAX(\"end\") FROM flows")
             .await
     }
@@ -269,6 +281,27 @@ impl Session {
             .find(|batch| batch.num_rows() > 0)
             .and_then(|batch| at(batch, 0).zip(at(batch, 1))))
     }
+}
+
+/// The first start and the last end by the statistics of the files; `None` where those of one don't tell exactly.
+fn span_of(snapshot: &LakeSnapshot) -> Option<(i64, i64)> {
+    let files = snapshot.files().iter().filter(|file| file.rows > 0);
+    let spans: Option<Vec<(i64, i64)>> = files
+        .map(|file| {
+            let (start, end) = (file.columns.get("start")?, file.columns.get("end")?);
+            match (&start.min, &end.max) {
+                (Some(StatValue::Micros(first)), Some(StatValue::Micros(last)))
+                    if start.exact && end.exact =>
+                {
+                    Some((*first, *last))
+                }
+                _ => None,
+            }
+        })
+        .collect();
+    spans?
+        .into_iter()
+        .reduce(|(first, last), (start, end)| (first.min(start), last.max(end)))
 }
 
 /// Of the values, those that a plan names, in their places.
