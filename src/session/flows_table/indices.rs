@@ -122,11 +122,7 @@ fn in_packed(
     macro_rules! by_width {
         ($($width:literal)*) => {
             match bit_width {
-                0 => {
-                    if wanted.has(0) && !positions.is_empty() {
-                        found(positions);
-                    }
-                }
+                0 if wanted.has(0) && !positions.is_empty() => found(positions),
                 $($width => match wanted {
                     Wanted::One(one) => in_groups::<$width>(packed, positions, |value| value == *one, found),
                     Wanted::Several(bits) => in_groups::<$width>(packed, positions, |value| bit(bits, value), found),
