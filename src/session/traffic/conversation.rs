@@ -16,21 +16,28 @@ pub(super) const SLACK: i64 = 60_000_000;
 const SYN: i32 = 2;
 const SYN_ACK: i32 = 18;
 
-/// Where each conversation of a bucket ends.
+/// The conversations of a bucket, each ordered by start. The records stay where they were read to: moved, they would take twice the
+/// memory for a while.
 #[derive(Debug, Default)]
-pub(super) struct Runs(Vec<u32>);
+pub(super) struct Conversations {
+    chunks: Vec<Vec<Flow>>,
+    /// Chunk and place of each record, conversation by conversation.
+    order: Vec<(u32, u32)>,
+    /// Where each conversation ends in `order`.
+    ends: Vec<u32>,
+}
 
-impl Runs {
-    /// Sorts records into conversations, each ordered by start. Conversations none of whose records matter are left out.
+impl Conversations {
+    /// Sorts records into conversations. Conversations none of whose records matter are left out.
     pub(super) fn arrange(
         chunks: Vec<Vec<Flow>>,
         network_of: impl Fn(u32) -> u32,
         matters: impl Fn(&Flow) -> bool,
         scratch: &mut Scratch,
-    ) -> (Vec<Flow>, Self) {
+    ) -> Self {
         let index = |at: usize| u32::try_from(at).expect("fewer than 2^32 records fit in memory");
-        let Scratch { order, keys, .. } = scratch;
-        order.clear();
+        let Scratch { keyed, keys, .. } = scratch;
+        keyed.clear();
         keys.clear();
         for (chunk, flows) in (0..).zip(&chunks) {
             for (at, flow) in (0..).zip(flows) {
@@ -38,58 +45,85 @@ impl Runs {
                 if matters(flow) {
                     keys.insert(key);
                 }
-                order.push((key, flow.start, (chunk, at)));
+                keyed.push((key, flow.start, (chunk, at)));
             }
         }
-        order.retain(|(key, ..)| keys.contains(key));
-        order.sort_unstable();
-        let at = |&(.., (chunk, at)): &(u64, i64, (u32, u32))| chunks[chunk as usize][at as usize];
-        let mut rows = Vec::with_capacity(order.len());
-        rows.extend(order.iter().map(at));
-        let mut runs = Vec::new();
-        for (at, pair) in order.windows(2).enumerate() {
+        keyed.retain(|(key, ..)| keys.contains(key));
+        keyed.sort_unstable();
+        let mut ends = Vec::new();
+        for (at, pair) in keyed.windows(2).enumerate() {
             if pair[0].0 != pair[1].0 {
-                runs.push(index(at + 1));
+                ends.push(index(at + 1));
             }
         }
-        if !rows.is_empty() {
-            runs.push(index(rows.len()));
+        if !keyed.is_empty() {
+            ends.push(index(keyed.len()));
         }
-        (rows, Self(runs))
+        Self {
+            order: keyed.iter().map(|&(.., at)| at).collect(),
+            chunks,
+            ends,
+        }
     }
 
-    pub(super) fn iter<'f>(&self, rows: &'f [Flow]) -> impl Iterator<Item = &'f [Flow]> {
-        let mut left = rows;
-        let mut from = 0;
-        self.0.iter().map(move |&to| {
-            let (run, rest) = left.split_at((to - from) as usize);
-            (left, from) = (rest, to);
-            run
-        })
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    pub(super) fn get(&self, row: usize) -> &Flow {
+        let (chunk, at) = self.order[row];
+        &self.chunks[chunk as usize][at as usize]
+    }
+
+    pub(super) fn get_mut(&mut self, row: usize) -> &mut Flow {
+        let (chunk, at) = self.order[row];
+        &mut self.chunks[chunk as usize][at as usize]
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Flow> {
+        (0..self.len()).map(|row| self.get(row))
+    }
+
+    /// The first record of each conversation.
+    fn firsts(&self) -> impl Iterator<Item = &Flow> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts
+            .take(self.ends.len())
+            .map(|start| self.get(start as usize))
     }
 
     /// Finds the initiator of every record, marks late packets, and leaves one counted record for each exchange; of the conversations
     /// that are wanted.
     pub(super) fn settle(
-        &self,
-        rows: &mut [Flow],
+        &mut self,
         is_wanted: impl Fn(&[Flow]) -> bool,
         peers: &Peers,
         world: &World<'_>,
         flow_logs: &FlowLogs,
         scratch: &mut Scratch,
     ) {
-        let mut left = rows;
         let mut from = 0;
-        for &to in &self.0 {
-            let (conversation, rest) = left.split_at_mut((to - from) as usize);
-            (left, from) = (rest, to);
+        for number in 0..self.ends.len() {
+            let to = self.ends[number] as usize;
+            let rows = from..to;
+            from = to;
+            let Scratch {
+                conversation,
+                evidence,
+                ways,
+                ..
+            } = &mut *scratch;
+            conversation.clear();
+            conversation.extend(rows.clone().map(|row| *self.get(row)));
             if !is_wanted(conversation) {
                 continue;
             }
-            find_initiator(conversation, peers, &mut scratch.evidence);
+            find_initiator(conversation, peers, evidence);
             mark_late(conversation, world);
-            count_once(conversation, world, flow_logs, &mut scratch.ways);
+            count_once(conversation, world, flow_logs, ways);
+            for (row, settled) in rows.zip(conversation.iter()) {
+                *self.get_mut(row) = *settled;
+            }
         }
     }
 }
@@ -97,8 +131,9 @@ impl Runs {
 /// Memory that each conversation uses anew.
 #[derive(Default)]
 pub(super) struct Scratch {
-    order: Vec<(u64, i64, (u32, u32))>,
+    keyed: Vec<(u64, i64, (u32, u32))>,
     keys: Set<u64>,
+    conversation: Vec<Flow>,
     evidence: Vec<(i64, Initiator)>,
     ways: Ways,
 }
@@ -307,9 +342,9 @@ impl Peers {
     }
 
     /// Counts the conversations of a bucket.
-    pub(super) fn count(&mut self, rows: &[Flow], runs: &Runs) {
-        for conversation in runs.iter(rows) {
-            for end in ends(&conversation[0]).into_iter().flatten() {
+    pub(super) fn count(&mut self, conversations: &Conversations) {
+        for first in conversations.firsts() {
+            for end in ends(first).into_iter().flatten() {
                 if let Some(count) = self.0.get_mut(&end) {
                     *count += 1;
                 }

@@ -427,3 +427,6 @@ impl Scan {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@
 
 use std::cmp::Ordering;
 
-use super::conversation::{SLACK, near, overlap};
+use super::conversation::{Conversations, SLACK, near, overlap};
 use super::flow::{Address, Addresses, Direction, Flow, Initiator, Leg, NONE, Text};
 use super::hash::{Map, Set};
 use super::resolve::World;
@@ -45,8 +45,15 @@ pub(super) struct Sides {
 
 impl Sides {
     /// Adds the records of a bucket. Those that hide the far end do not count until they are joined.
-    pub(super) fn add(&mut self, bucket: u32, rows: &mut [Flow], world: &World<'_>) {
-        for (row, flow) in (0..).zip(rows) {
+    pub(super) fn add(
+        &mut self,
+        bucket: u32,
+        conversations: &mut Conversations,
+        world: &World<'_>,
+    ) {
+        for row in 0..conversations.len() {
+            let flow = conversations.get_mut(row);
+            let row = u32::try_from(row).expect("fewer than 2^32 records fit in memory");
             let at = At { bucket, row };
             match flow.leg {
                 Leg::NatOutside => {
@@ -85,15 +92,15 @@ fn far_key(flow: &Flow) -> Option<FarKey> {
 }
 
 /// The buckets as one list of records.
-struct Rows<'b>(&'b mut [Vec<Flow>]);
+struct Rows<'b>(&'b mut [Conversations]);
 
 impl Rows<'_> {
     fn at(&self, at: At) -> &Flow {
-        &self.0[at.bucket as usize][at.row as usize]
+        self.0[at.bucket as usize].get(at.row as usize)
     }
 
     fn at_mut(&mut self, at: At) -> &mut Flow {
-        &mut self.0[at.bucket as usize][at.row as usize]
+        self.0[at.bucket as usize].get_mut(at.row as usize)
     }
 }
 
@@ -155,7 +162,7 @@ fn timelines<K: Copy + Eq + std::hash::Hash>(
 /// and counts in its place.
 pub(super) fn join(
     sides: Sides,
-    buckets: &mut [Vec<Flow>],
+    buckets: &mut [Conversations],
     addresses: &Addresses,
     world: &World<'_>,
 ) {

@@ -417,6 +417,8 @@ const MOST_OWN: usize = 4;
 /// One thread's view of the world: copies of what is in it, and what was looked up.
 pub(super) struct Lens<'n> {
     history: &'n History,
+    /// The network where it never changed.
+    only: Option<&'n Network>,
     recorders: Vec<Recorder<'n>>,
     ends: Vec<End<'n>>,
     ways: Vec<Way>,
@@ -436,8 +438,10 @@ pub(super) struct Lens<'n> {
 
 impl<'n> Lens<'n> {
     pub(super) fn new(history: &'n History) -> Self {
+        let is_one = history.times().len() <= 1;
         Self {
             history,
+            only: is_one.then(|| &**history.latest()),
             recorders: Vec::new(),
             ends: Vec::new(),
             ways: Vec::new(),
@@ -472,8 +476,10 @@ impl<'n> Lens<'n> {
         known: Known<'_>,
         world: &Mutex<World<'n>>,
     ) {
-        let at = DateTime::from_timestamp_micros(flow.start).unwrap_or(DateTime::UNIX_EPOCH);
-        let network: &'n Network = self.history.at(at);
+        let network: &'n Network = self.only.unwrap_or_else(|| {
+            let at = DateTime::from_timestamp_micros(flow.start).unwrap_or(DateTime::UNIX_EPOCH);
+            self.history.at(at)
+        });
         if self.resolve_plain(flow, seen, network, known.pool) {
             return;
         }

@@ -1,6 +1,6 @@
 //! Runs the passes over the slices of a scan, each pass on all threads.
 //!
-//! Memory: 80 bytes for each record of a slice and a quarter more while they are read, 4 for each conversation, and what the records
+//! Memory: 88 bytes for each record of a slice, 4 for each conversation, 32 for each record that passed a NAT gateway, and what the records
 //! share: an address costs about 50 bytes, a far address looked up from a route table 30. A slice is a day, or several small ones.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 
 use super::columns::{Chunk, Ends, Tables};
 use super::company::{Choice, Company};
-use super::conversation::{End, FlowLogs, Peers, Runs, Scratch, ends, is_open};
+use super::conversation::{Conversations, End, FlowLogs, Peers, Scratch, ends, is_open};
 use super::files;
 use super::filter::Test;
 use super::flow::{Action, Flow, Leg, Pool, RefusedBy, Text};
@@ -168,13 +168,6 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The records of a bucket, sorted into conversations.
-#[derive(Default)]
-struct Part {
-    rows: Vec<Flow>,
-    runs: Runs,
-}
-
 /// The state of a run from slice to slice.
 struct Passes<'n> {
     job: &'n Job,
@@ -223,15 +216,11 @@ impl<'n> Passes<'n> {
         let parts = self.arrange(resolved, until, &open);
         let peers = self.count_peers(&parts, &open);
         let sides = self.judge(&parts, until, &peers, &flow_logs);
-        let mut parts: Vec<Part> = parts
+        let mut buckets: Vec<Conversations> = parts
             .into_iter()
             .map(|part| part.into_inner().unwrap_or_else(PoisonError::into_inner))
             .collect();
         let world = locked(&self.world);
-        let mut buckets: Vec<Vec<Flow>> = parts
-            .iter_mut()
-            .map(|part| std::mem::take(&mut part.rows))
-            .collect();
         nat::join(sides, &mut buckets, &pool.addresses, &world);
         let goes_on = self.give(buckets, until, (pool, &world), with_refusals, taker);
         drop(world);
@@ -307,8 +296,8 @@ impl<'n> Passes<'n> {
         resolved: Vec<Mutex<Vec<Vec<Flow>>>>,
         until: i64,
         open: &Set<End>,
-    ) -> Vec<Mutex<Part>> {
-        let parts: Vec<Mutex<Part>> = resolved.iter().map(|_| Mutex::default()).collect();
+    ) -> Vec<Mutex<Conversations>> {
+        let parts: Vec<Mutex<Conversations>> = resolved.iter().map(|_| Mutex::default()).collect();
         in_parallel(self.threads, resolved.len(), |thread, todo| {
             let mut lens = locked(&self.lenses[thread]);
             lens.sync(&locked(&self.world));
@@ -319,20 +308,20 @@ impl<'n> Passes<'n> {
             };
             for index in todo {
                 let chunks = std::mem::take(&mut *locked(&resolved[index]));
-                let (rows, runs) = Runs::arrange(
+                let conversations = Conversations::arrange(
                     chunks,
                     |end| lens.network_of(end),
                     |flow| self.matters(flow, until, &*lens) || is_counted(flow),
                     &mut scratch,
                 );
-                *locked(&parts[index]) = Part { rows, runs };
+                *locked(&parts[index]) = conversations;
             }
         });
         parts
     }
 
     /// Counts the conversations of the ends whose ports don't tell.
-    fn count_peers(&self, parts: &[Mutex<Part>], open: &Set<End>) -> Peers {
+    fn count_peers(&self, parts: &[Mutex<Conversations>], open: &Set<End>) -> Peers {
         if open.is_empty() {
             return Peers::default();
         }
@@ -341,7 +330,7 @@ impl<'n> Passes<'n> {
             let mut peers = Peers::of(open);
             for index in todo {
                 let part = locked(&parts[index]);
-                peers.count(&part.rows, &part.runs);
+                peers.count(&part);
             }
             locked(&all).add(peers);
         });
@@ -351,7 +340,7 @@ impl<'n> Passes<'n> {
     /// Settles the conversations, keeps what the next slice needs, and collects what passed NAT gateways.
     fn judge(
         &mut self,
-        parts: &[Mutex<Part>],
+        parts: &[Mutex<Conversations>],
         until: i64,
         peers: &Peers,
         flow_logs: &FlowLogs,
@@ -377,15 +366,13 @@ impl<'n> Passes<'n> {
             let mut own = Sides::default();
             for index in todo {
                 let part = &mut *locked(&parts[index]);
-                let rows = &mut part.rows;
-                part.runs
-                    .settle(rows, is_wanted, peers, &world, flow_logs, &mut scratch);
+                part.settle(is_wanted, peers, &world, flow_logs, &mut scratch);
                 if until < i64::MAX {
-                    let later = rows.iter().filter(|flow| flow.start >= keep_from);
+                    let later = part.iter().filter(|flow| flow.start >= keep_from);
                     *locked(&kept[index]) = later.map(Flow::for_next_slice).collect();
                 }
                 let bucket = u32::try_from(index).expect("there are few buckets");
-                own.add(bucket, rows, &world);
+                own.add(bucket, part, &world);
             }
             locked(&sides).merge(own);
         });
@@ -400,14 +387,14 @@ impl<'n> Passes<'n> {
     /// Gives away the records that pass, bucket by bucket; false if no more are wanted.
     fn give(
         &self,
-        buckets: Vec<Vec<Flow>>,
+        buckets: Vec<Conversations>,
         until: i64,
         (pool, world): (&Pool, &World<'n>),
         with_refusals: bool,
         taker: &impl Taker,
     ) -> bool {
         let tables = Arc::new(Tables::new(world, pool));
-        let buckets: Vec<Mutex<Vec<Flow>>> = buckets.into_iter().map(Mutex::new).collect();
+        let buckets: Vec<Mutex<Conversations>> = buckets.into_iter().map(Mutex::new).collect();
         let tests = &self.job.tests;
         in_parallel(self.threads, buckets.len(), |_, todo| {
             let mut refusals = Refusals::new(world, pool);
@@ -427,11 +414,11 @@ impl<'n> Passes<'n> {
             };
             for index in todo {
                 let bucket = std::mem::take(&mut *locked(&buckets[index]));
-                for flow in bucket {
+                for flow in bucket.iter() {
                     let is_due = flow.start < until
                         && !(flow.standing.is_kept() && flow.start < self.given_before);
-                    if is_due && tests.iter().all(|test| test.passes(&flow, world)) {
-                        chosen.push(flow);
+                    if is_due && tests.iter().all(|test| test.passes(flow, world)) {
+                        chosen.push(*flow);
                         if chosen.len() >= self.job.chunk_rows && !give(&mut chosen) {
                             return;
                         }
