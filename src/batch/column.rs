@@ -85,7 +85,7 @@ impl TextColumn {
     pub(crate) fn finish(&mut self, rows: usize) -> DictionaryArray<UInt32Type> {
         let mut keys = std::mem::take(&mut self.keys);
         keys.resize(rows, NULL);
-        keys.shrink_to_fit();
+        shrink(&mut keys);
         let nulls = nulls(&keys);
         if nulls.is_some() {
             keys.iter_mut()
@@ -199,7 +199,7 @@ impl<T: ArrowPrimitiveType> NumberColumn<T> {
     pub(crate) fn finish(&mut self, rows: usize, kind: &DataType) -> ArrayRef {
         self.pad(rows);
         let mut values = std::mem::take(&mut self.values);
-        values.shrink_to_fit();
+        shrink(&mut values);
         let missing = std::mem::take(&mut self.missing);
         let nulls = (!missing.is_empty()).then(|| {
             let mut valid = BooleanBufferBuilder::new(rows);
@@ -211,6 +211,13 @@ impl<T: ArrowPrimitiveType> NumberColumn<T> {
         });
         let array = PrimitiveArray::<T>::new(ScalarBuffer::from(values), nulls);
         Arc::new(array.with_data_type(kind.clone()))
+    }
+}
+
+/// Gives back memory that was reserved for rows which did not come, where it is worth the copy.
+fn shrink<T>(rows: &mut Vec<T>) {
+    if rows.capacity() > rows.len() + rows.len() / 2 {
+        rows.shrink_to_fit();
     }
 }
 

@@ -12,9 +12,9 @@ use super::columns::{Chunk, SCHEMA, batch};
 use super::read::INPUT;
 use super::run::{Job, Taker};
 use super::slices::{MARGIN_MICROS, Records, Slice};
-use crate::batch::{ReadOptions, flows_schema, read_object};
+use crate::batch::{ReadOptions, TextLayout, flows_schema, read_object};
+use crate::session::context;
 use crate::session::flows_table::viewed;
-use crate::session::{context, logs_table};
 use crate::topology::{History, Settings};
 
 const HEADER: &str = "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status \
@@ -85,14 +85,13 @@ fn flows(intervals: impl Iterator<Item = i64>) -> Arc<MemTable> {
     }
     let schema = viewed(&flows_schema());
     let options = ReadOptions {
-        source: "logs/a.log".to_owned(),
-        log_format: None,
-        columns: None,
         batch_rows: 1000,
+        texts: TextLayout::Views,
+        ..ReadOptions::new("logs/a.log")
     };
     let mut batches: Vec<RecordBatch> = Vec::new();
     let mut take = |batch: RecordBatch| {
-        batches.push(logs_table::as_views(&batch, &schema).unwrap());
+        batches.push(batch);
         ControlFlow::Continue(())
     };
     read_object(text.as_bytes(), &options, &mut take).unwrap();
