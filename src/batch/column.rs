@@ -55,7 +55,7 @@ impl TextColumn {
         self.keys.push(self.dictionary.intern(text));
     }
 
-    /// Sets the rows from `row` on to one token each, by the keys that `key` gives; `false` as soon as it gives none.
+    /// Sets the rows from `row` on to one token each, by the keys that `key` gives; `false` if it gives none for some.
     #[inline]
     pub(crate) fn extend<'t>(
         &mut self,
@@ -63,17 +63,18 @@ impl TextColumn {
         tokens: impl ExactSizeIterator<Item = Token<'t>>,
         key: impl Fn(&mut Dictionary, Token<'t>) -> Option<u32>,
     ) -> bool {
-        let rows = row + tokens.len();
-        self.keys.resize(rows, NULL);
-        for (slot, token) in self.keys[row..].iter_mut().zip(tokens) {
-            if !token.is_missing() {
-                match key(&mut self.dictionary, token) {
-                    Some(key) => *slot = key,
-                    None => return false,
-                }
+        self.keys.resize(row, NULL);
+        let mut fits = true;
+        let dictionary = &mut self.dictionary;
+        self.keys.extend(tokens.map(|token| {
+            if token.is_missing() {
+                return NULL;
             }
-        }
-        true
+            let key = key(dictionary, token);
+            fits &= key.is_some();
+            key.unwrap_or(NULL)
+        }));
+        fits
     }
 
     /// Forgets row `rows` and all behind it.
@@ -178,15 +179,19 @@ impl<T: ArrowPrimitiveType> NumberColumn<T> {
         read: impl Fn(Token<'t>) -> Option<T::Native>,
     ) -> bool {
         self.pad(row);
-        self.values.resize(row + tokens.len(), T::Native::default());
-        for (index, (slot, token)) in self.values[row..].iter_mut().zip(tokens).enumerate() {
-            match read(token) {
-                Some(value) => *slot = value,
-                None if token.is_missing() => self.missing.push(self::row(row + index)),
-                None => return false,
-            }
-        }
-        true
+        let mut fits = true;
+        let missing = &mut self.missing;
+        self.values.extend((row..).zip(tokens).map(|(row, token)| {
+            read(token).unwrap_or_else(|| {
+                if token.is_missing() {
+                    missing.push(self::row(row));
+                } else {
+                    fits = false;
+                }
+                T::Native::default()
+            })
+        }));
+        fits
     }
 
     /// Forgets row `rows` and all behind it.

@@ -48,6 +48,7 @@ impl<'t> Plain<'t> {
         to - from
     }
 
+    #[inline]
     pub(crate) fn token(&self, row: usize, position: usize) -> Token<'t> {
         let at = row * self.fields + position;
         Token {
@@ -60,18 +61,8 @@ impl<'t> Plain<'t> {
     /// The values of one field, line by line.
     #[inline]
     pub(crate) fn column(&self, position: usize) -> impl ExactSizeIterator<Item = Token<'t>> {
-        let (text, fields) = (self.text, self.fields);
-        // Two neighbours of each row: where the token begins, and where the next does.
-        let begins = self.bounds[position..].iter().step_by(fields);
-        let nexts = self.bounds[position + 1..].iter().step_by(fields);
-        begins
-            .zip(nexts)
-            .take(self.rows())
-            .map(move |(from, next)| Token {
-                text,
-                from: *from as usize,
-                to: *next as usize - 1,
-            })
+        let records = *self;
+        (0..self.rows()).map(move |row| records.token(row, position))
     }
 
     /// The lines themselves, without their line feeds.

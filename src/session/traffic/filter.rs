@@ -8,6 +8,9 @@ use super::columns::{Cheap, Ends, Which, action, cheap, initiator};
 use super::flow::{Flow, NONE, Text};
 use super::resolve::EndTexts;
 
+/// One of the texts of an end.
+type TextOf = fn(&EndTexts) -> Text;
+
 /// A filter in the form that records are tested with. As in SQL, a record passes only what is true of it.
 #[derive(Clone)]
 pub(super) enum Test {
@@ -18,9 +21,9 @@ pub(super) enum Test {
     Action(Words),
     Initiator(Words),
     Scope(Which, Words),
-    IsSet(Which, fn(&EndTexts) -> Text),
+    IsSet(Which, TextOf),
     /// Both are set and differ, or are the same.
-    Pair([(Which, fn(&EndTexts) -> Text); 2], bool),
+    Pair([(Which, TextOf); 2], bool),
     Any(Vec<Test>),
 }
 

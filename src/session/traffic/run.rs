@@ -27,6 +27,9 @@ use super::slices::{Bound, MARGIN_MICROS, Records, Slice};
 use super::witness::Sightings;
 use crate::topology::History;
 
+/// Records of one bucket, as many batches as readers gave.
+type Batches = Vec<Vec<Flow>>;
+
 /// A scan to be run.
 #[derive(Clone)]
 pub(super) struct Job {
@@ -234,7 +237,7 @@ impl<'n> Passes<'n> {
         fresh: Vec<Mutex<(Vec<Flow>, Vec<Bucket>)>>,
         until: i64,
         pool: &Pool,
-    ) -> (Vec<Mutex<Vec<Vec<Flow>>>>, Set<End>) {
+    ) -> (Vec<Mutex<Batches>>, Set<End>) {
         let known = Known {
             pool,
             sightings: &self.sightings,
@@ -243,7 +246,7 @@ impl<'n> Passes<'n> {
         for lens in &self.lenses {
             locked(lens).next_slice(&locked(&self.world));
         }
-        let resolved: Vec<Mutex<Vec<Vec<Flow>>>> = fresh.iter().map(|_| Mutex::default()).collect();
+        let resolved: Vec<Mutex<Batches>> = fresh.iter().map(|_| Mutex::default()).collect();
         let open = Mutex::new(Set::default());
         in_parallel(self.threads, fresh.len(), |thread, todo| {
             let mut lens = locked(&self.lenses[thread]);
@@ -293,7 +296,7 @@ impl<'n> Passes<'n> {
     /// Sorts the records of conversations that matter, or that are to be counted.
     fn arrange(
         &self,
-        resolved: Vec<Mutex<Vec<Vec<Flow>>>>,
+        resolved: Vec<Mutex<Batches>>,
         until: i64,
         open: &Set<End>,
     ) -> Vec<Mutex<Conversations>> {

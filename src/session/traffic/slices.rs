@@ -78,7 +78,7 @@ impl Bound {
 #[derive(Debug, Clone)]
 pub(super) enum Records {
     /// In files of a lake.
-    Files(FileScanConfig),
+    Files(Box<FileScanConfig>),
     Elsewhere(Arc<dyn ExecutionPlan>),
 }
 
@@ -117,7 +117,7 @@ pub(super) fn slices(flows: Arc<dyn ExecutionPlan>) -> Vec<Slice> {
                 .with_file_groups(vec![FileGroup::new(files)])
                 .build();
             slices.push(Slice {
-                records: Records::Files(part),
+                records: Records::Files(Box::new(part)),
                 until,
             });
         }
