@@ -51,7 +51,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// A bucket answers slowly and many at a time; a disk feeds as many as there are to decode.
+    /// A bucket answers slowly and many at a time; a disk feeds as many as there are to decode, and one more is decoded while the rows of
+    /// another wait to be encoded.
     fn at_a_time(&self, sources: &[(Source, Selection)]) -> usize {
         let is_remote = sources
             .iter()
@@ -61,7 +62,7 @@ impl Limits {
             if is_remote {
                 threads.clamp(8, 16)
             } else {
-                threads.clamp(2, 4)
+                threads.clamp(2, 4) + 1
             }
         };
         self.objects_at_a_time.unwrap_or_else(by_place).max(1)

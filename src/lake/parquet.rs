@@ -205,3 +205,133 @@ pub(super) fn from_bytes(
     let reader = builder.with_projection(mask).build()?;
     Ok(reader.collect::<Result<_, _>>()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+    use std::ops::ControlFlow;
+
+    use arrow::array::AsArray;
+    use arrow::compute::{cast, concat_batches};
+    use parquet::arrow::arrow_reader::ArrowReaderOptions;
+    use parquet::bloom_filter::Sbbf;
+    use parquet::file::metadata::PageIndexPolicy;
+    use parquet::file::statistics::Statistics;
+
+    use super::*;
+    use crate::batch::{ReadOptions, read_object};
+
+    /// Several batches with more rows than a page has: values that repeat, that are all distinct, and that are missing here and there.
+    fn batches() -> Vec<RecordBatch> {
+        let mut text =
+            "srcaddr bytes start tcp-flags vpc-id instance-id packets log-status\n".to_owned();
+        for row in 0..45_000_u64 {
+            let flags = if row % 7 == 0 {
+                "-".to_owned()
+            } else {
+                (row % 5).to_string()
+            };
+            let vpc = if row < 30_000 { "-" } else { "vpc-1" };
+            let unique = row.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 1;
+            writeln!(
+                text,
+                "10.0.{}.{} {unique} {} {flags} {vpc} i-{unique:x}-{unique} {} OK",
+                row % 20,
+                row % 251,
+                1_700_000_000 + row / 100,
+                1 + row % 3,
+            )
+            .unwrap();
+        }
+        let options = ReadOptions {
+            batch_rows: 17_000,
+            ..ReadOptions::new("log")
+        };
+        let mut batches = Vec::new();
+        read_object(text.as_bytes(), &options, &mut |mut batch| {
+            batch.remove_column(batch.num_columns() - 1);
+            batches.push(batch);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert_eq!(batches.len(), 3);
+        batches
+    }
+
+    fn file(batches: Vec<RecordBatch>, threads: usize) -> Bytes {
+        let mut file = OpenFile::new().unwrap();
+        for _ in 0..2 {
+            file.append(RowGroup::encode(batches.clone(), threads).unwrap())
+                .unwrap();
+        }
+        file.finish().unwrap().1
+    }
+
+    #[test]
+    fn what_is_encoded_is_what_parquet_reads() {
+        let batches = batches();
+        let written = concat_batches(&keyed_schema(), batches.iter().chain(&batches)).unwrap();
+        let bytes = file(batches, 2);
+        let read = from_bytes(bytes, None).unwrap();
+        let read = concat_batches(&read[0].schema(), &read).unwrap();
+        assert_eq!(read.num_rows(), written.num_rows());
+        for (index, field) in file_schema().fields().iter().enumerate() {
+            let expected = cast(written.column(index), field.data_type()).unwrap();
+            assert_eq!(read.column(index), &expected, "{}", field.name());
+        }
+    }
+
+    #[test]
+    fn statistics_bound_each_page_and_filters_know_each_address() {
+        let bytes = file(batches(), 1);
+        let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
+        let builder =
+            ParquetRecordBatchReaderBuilder::try_new_with_options(bytes.clone(), options).unwrap();
+        let metadata = builder.metadata();
+        let column = |name: &str| file_schema().index_of(name).unwrap();
+        let group = metadata.row_group(1);
+
+        let Some(Statistics::Int64(start)) = group.column(column("start")).statistics() else {
+            panic!("times are numbers");
+        };
+        let (min, max) = (1_700_000_000_000_000, 1_700_000_449_000_000);
+        assert_eq!((start.min_opt(), start.max_opt()), (Some(&min), Some(&max)));
+        assert_eq!(
+            (start.distinct_count(), start.null_count_opt()),
+            (Some(450), Some(0))
+        );
+        let vpc = group.column(column("vpc_id")).statistics().unwrap();
+        assert_eq!(vpc.null_count_opt(), Some(30_000));
+        assert_eq!(vpc.min_bytes_opt(), Some(&b"vpc-1"[..]));
+
+        let pages = &metadata.offset_index().unwrap()[1][column("start")].page_locations;
+        let first_rows: Vec<i64> = pages.iter().map(|page| page.first_row_index).collect();
+        assert_eq!(first_rows, [0, 20_000, 40_000]);
+        let index = &metadata.column_index().unwrap()[1][column("start")];
+        let parquet::file::page_index::column_index::ColumnIndexMetaData::INT64(index) = index
+        else {
+            panic!("times are numbers");
+        };
+        assert_eq!(index.min_value(1), Some(&1_700_000_200_000_000));
+        assert_eq!(index.max_value(1), Some(&1_700_000_399_000_000));
+
+        let chunk = group.column(column("srcaddr"));
+        assert!(chunk.dictionary_page_offset().is_some());
+        let filter = Sbbf::read_from_column_chunk(chunk, &bytes)
+            .unwrap()
+            .unwrap();
+        let read = from_bytes(bytes, Some(&["srcaddr"])).unwrap();
+        let addresses = read
+            .iter()
+            .flat_map(|batch| batch.column(0).as_string::<i32>());
+        assert!(addresses.flatten().all(|address| filter.check(address)));
+        let absent = (0..1000).filter(|n| filter.check(format!("192.0.2.{n}").as_str()));
+        assert!(absent.count() < 50);
+        let unique = group.column(column("bytes"));
+        assert_eq!(
+            unique.dictionary_page_offset(),
+            None,
+            "it would be as large as the numbers"
+        );
+    }
+}

@@ -159,8 +159,7 @@ impl DataWriter {
         if waiting.rows == 0 {
             return Ok(());
         }
-        // Decoding goes on meanwhile, and needs memory too.
-        while self.encoding.len() >= self.threads.div_ceil(2) {
+        while self.encoding.len() >= self.threads {
             self.land().await?;
         }
         self.encoding.push_back((
