@@ -51,8 +51,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// A bucket answers slowly and many at a time; a disk feeds as many as there are to decode, and one more is decoded while the rows of
-    /// another wait to be encoded.
+    /// A bucket answers slowly and many at a time; a disk feeds as many as there are to decode.
     fn at_a_time(&self, sources: &[(Source, Selection)]) -> usize {
         let is_remote = sources
             .iter()
@@ -62,7 +61,7 @@ impl Limits {
             if is_remote {
                 threads.clamp(8, 16)
             } else {
-                threads.clamp(2, 4) + 1
+                threads.clamp(2, 4)
             }
         };
         self.objects_at_a_time.unwrap_or_else(by_place).max(1)

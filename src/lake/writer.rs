@@ -159,7 +159,8 @@ impl DataWriter {
         if waiting.rows == 0 {
             return Ok(());
         }
-        while self.encoding.len() >= self.threads {
+        // Decoding goes on meanwhile, and needs memory too.
+        while self.encoding.len() >= self.threads.div_ceil(2) {
             self.land().await?;
         }
         self.encoding.push_back((
