@@ -26,30 +26,24 @@ pub(super) const ROW_GROUP_ROWS: usize = 512 * 1024;
 
 /// The columns of a data file: all but the one that the folder's name tells.
 pub(super) fn file_schema() -> SchemaRef {
-    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
-        let flows = flows_schema();
-        let fields = flows
-            .fields()
-            .iter()
-            .filter(|field| field.name() != PARTITION)
-            .cloned();
-        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-    });
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| without_partition(&flows_schema()));
     Arc::clone(&SCHEMA)
 }
 
 /// The columns of a data file as they are written: texts with keys.
 pub(super) fn keyed_schema() -> SchemaRef {
-    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
-        let flows = flows_schema_of(TextLayout::Keys);
-        let fields = flows
-            .fields()
-            .iter()
-            .filter(|field| field.name() != PARTITION)
-            .cloned();
-        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-    });
+    static SCHEMA: LazyLock<SchemaRef> =
+        LazyLock::new(|| without_partition(&flows_schema_of(TextLayout::Keys)));
     Arc::clone(&SCHEMA)
+}
+
+fn without_partition(flows: &Schema) -> SchemaRef {
+    let fields = flows
+        .fields()
+        .iter()
+        .filter(|field| field.name() != PARTITION)
+        .cloned();
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// Level 1: level 3 takes half as much time again and gains nothing on packed keys.
