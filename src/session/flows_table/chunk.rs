@@ -17,12 +17,12 @@ use super::rows::Rows;
 
 /// Parts of a file, by where they begin.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Parts {
+pub(in crate::session) struct Parts {
     parts: Vec<(u64, Bytes)>,
 }
 
 impl Parts {
-    pub(super) fn add(&mut self, start: u64, bytes: Bytes) {
+    pub(in crate::session) fn add(&mut self, start: u64, bytes: Bytes) {
         let at = self.parts.partition_point(|(other, _)| *other < start);
         self.parts.insert(at, (start, bytes));
     }
@@ -229,6 +229,65 @@ pub(super) fn find(
     }
 }
 
+/// What stands in a data page: where values are, and the values.
+struct Body<'p> {
+    levels: &'p [u8],
+    values: &'p [u8],
+    /// How many values are NULL, if the page says so.
+    nulls: Option<usize>,
+}
+
+impl<'p> Body<'p> {
+    fn of(page: &'p Page, has_nulls: bool) -> Result<Self, Malformed> {
+        let (levels, values, nulls): (&[u8], &[u8], Option<usize>) = match page {
+            Page::DataPageV2 {
+                buf,
+                num_nulls,
+                def_levels_byte_len,
+                rep_levels_byte_len,
+                ..
+            } => {
+                let (levels, values) = buf
+                    .split_at_checked((def_levels_byte_len + rep_levels_byte_len) as usize)
+                    .ok_or(Malformed)?;
+                (levels, values, Some(*num_nulls as usize))
+            }
+            Page::DataPage {
+                buf,
+                def_level_encoding,
+                ..
+            } if has_nulls => {
+                if *def_level_encoding != Encoding::RLE {
+                    return Err(Malformed);
+                }
+                let (length, rest) = buf.split_first_chunk::<4>().ok_or(Malformed)?;
+                let (levels, values) = rest
+                    .split_at_checked(u32::from_le_bytes(*length) as usize)
+                    .ok_or(Malformed)?;
+                (levels, values, None)
+            }
+            _ => (&[], page.buffer(), Some(0)),
+        };
+        Ok(Self {
+            levels,
+            values,
+            nulls,
+        })
+    }
+
+    /// The positions of the values that are there; `None` if all are.
+    fn present(&self, count: usize) -> Result<Option<Vec<usize>>, Malformed> {
+        if self.nulls == Some(0) {
+            return Ok(None);
+        }
+        let mut there = Vec::with_capacity(count);
+        indices::find(self.levels, 1, count, &Wanted::One(1), |positions| {
+            there.extend(positions);
+        })?;
+        Ok(Some(there))
+    }
+}
+
 /// Positions among all values of a page, NULLs included.
 fn in_page(
     page: &Page,
@@ -237,50 +296,18 @@ fn in_page(
     mut found: impl FnMut(Range<usize>),
 ) -> Result<(), Malformed> {
     let values = page.num_values() as usize;
-    let (levels, indices, nulls): (&[u8], &[u8], Option<usize>) = match page {
-        Page::DataPageV2 {
-            buf,
-            num_nulls,
-            def_levels_byte_len,
-            rep_levels_byte_len,
-            ..
-        } => {
-            let (levels, indices) = buf
-                .split_at_checked((def_levels_byte_len + rep_levels_byte_len) as usize)
-                .ok_or(Malformed)?;
-            (levels, indices, Some(*num_nulls as usize))
-        }
-        Page::DataPage {
-            buf,
-            def_level_encoding,
-            ..
-        } if has_nulls => {
-            if *def_level_encoding != Encoding::RLE {
-                return Err(Malformed);
-            }
-            let (length, rest) = buf.split_first_chunk::<4>().ok_or(Malformed)?;
-            let (levels, indices) = rest
-                .split_at_checked(u32::from_le_bytes(*length) as usize)
-                .ok_or(Malformed)?;
-            (levels, indices, None)
-        }
-        _ => (&[], page.buffer(), Some(0)),
-    };
+    let body = Body::of(page, has_nulls)?;
     let find = |count: usize, found: &mut dyn FnMut(Range<usize>)| {
         if count == 0 {
             return Ok(());
         }
-        let (bit_width, indices) = indices.split_first().ok_or(Malformed)?;
+        let (bit_width, indices) = body.values.split_first().ok_or(Malformed)?;
         indices::find(indices, *bit_width, count, wanted, found)
     };
-    if nulls == Some(0) {
-        return find(values, &mut found);
-    }
     // Only values that are there have an index.
-    let mut there = Vec::with_capacity(values);
-    indices::find(levels, 1, values, &Wanted::One(1), |positions| {
-        there.extend(positions)
-    })?;
+    let Some(there) = body.present(values)? else {
+        return find(values, &mut found);
+    };
     let mut at = Vec::new();
     find(there.len(), &mut |positions| {
         at.extend(there.get(positions).unwrap_or_default().iter().copied());
@@ -288,4 +315,47 @@ fn in_page(
     at.into_iter()
         .for_each(|position| found(position..position + 1));
     Ok(())
+}
+
+/// No index: the value is NULL.
+pub(in crate::session) const NULL: u32 = u32::MAX;
+
+/// Leaves the indices of a page's values in `out`, [`NULL`] where there is none. The values of a page without a dictionary, which are
+/// returned, have their place among those that are there.
+pub(in crate::session) fn indices_of<'p>(
+    page: &'p Page,
+    has_nulls: bool,
+    out: &mut Vec<u32>,
+) -> Result<Option<&'p [u8]>, Malformed> {
+    let count = page.num_values() as usize;
+    let body = Body::of(page, has_nulls)?;
+    let present = body.present(count)?;
+    let values = present.as_ref().map_or(count, Vec::len);
+    out.clear();
+    let plain = match page.encoding() {
+        Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY => {
+            if values > 0 {
+                let (bit_width, indices) = body.values.split_first().ok_or(Malformed)?;
+                indices::unpack(indices, *bit_width, values, out)?;
+            }
+            None
+        }
+        Encoding::PLAIN => {
+            out.extend((0..).take(values));
+            Some(body.values)
+        }
+        _ => return Err(Malformed),
+    };
+    if let Some(present) = present {
+        out.resize(count, NULL);
+        // From behind, so that none is overwritten before it has moved.
+        let mut end = count;
+        for (from, &to) in present.iter().enumerate().rev() {
+            out[to + 1..end].fill(NULL);
+            out[to] = out[from];
+            end = to;
+        }
+        out[..end].fill(NULL);
+    }
+    Ok(plain)
 }

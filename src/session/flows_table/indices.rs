@@ -1,4 +1,4 @@
-//! Finds values in dictionary indices as Parquet stores them, without unpacking those that are not looked for.
+//! Dictionary indices as Parquet stores them: finds values without unpacking those that are not looked for, or unpacks all.
 //!
 //! Indices are a hybrid of runs: of one value repeated, and of groups of eight values packed to as many bits as the largest needs.
 
@@ -44,18 +44,22 @@ fn bit(bits: &[u64], index: u32) -> bool {
 
 /// The data are not what Parquet says they should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Malformed;
+pub(in crate::session) struct Malformed;
 
-/// Calls `found` for the positions, in order, at which `values` of the hybrid encoding has a wanted value.
-///
-/// # Errors
-/// The data end early, or make no sense.
-pub(super) fn find(
+/// A run of the hybrid, with the positions of its values.
+enum Run<'d> {
+    /// The same value at all of them.
+    Of(u32),
+    /// Packed, in groups of eight.
+    Packed(&'d [u8]),
+}
+
+/// Calls `take` for each run of `values` of the hybrid encoding, in order.
+fn runs(
     data: &[u8],
     bit_width: u8,
     values: usize,
-    wanted: &Wanted,
-    mut found: impl FnMut(Range<usize>),
+    mut take: impl FnMut(Run<'_>, Range<usize>),
 ) -> Result<(), Malformed> {
     if bit_width > 32 {
         return Err(Malformed);
@@ -72,7 +76,7 @@ pub(super) fn find(
             let bytes = count.checked_mul(width).ok_or(Malformed)?.div_ceil(8);
             let packed = rest.get(..bytes).ok_or(Malformed)?;
             let end = position + count;
-            in_packed(packed, bit_width, position..end, wanted, &mut found);
+            take(Run::Packed(packed), position..end);
             rest = rest.get(groups * width..).unwrap_or_default();
             if count == 0 {
                 return Err(Malformed);
@@ -88,13 +92,46 @@ pub(super) fn find(
             bytes[..value.len()].copy_from_slice(value);
             rest = behind;
             let end = position.saturating_add(count).min(values);
-            if wanted.has(u32::from_le_bytes(bytes)) {
-                found(position..end);
-            }
+            take(Run::Of(u32::from_le_bytes(bytes)), position..end);
             position = end;
         }
     }
     Ok(())
+}
+
+/// Calls `found` for the positions, in order, at which `values` of the hybrid encoding has a wanted value.
+///
+/// # Errors
+/// The data end early, or make no sense.
+pub(super) fn find(
+    data: &[u8],
+    bit_width: u8,
+    values: usize,
+    wanted: &Wanted,
+    mut found: impl FnMut(Range<usize>),
+) -> Result<(), Malformed> {
+    runs(data, bit_width, values, |run, positions| match run {
+        Run::Packed(packed) => in_packed(packed, bit_width, positions, wanted, &mut found),
+        Run::Of(value) if wanted.has(value) => found(positions),
+        Run::Of(_) => {}
+    })
+}
+
+/// Appends `values` of the hybrid encoding.
+///
+/// # Errors
+/// The data end early, or make no sense.
+pub(super) fn unpack(
+    data: &[u8],
+    bit_width: u8,
+    values: usize,
+    out: &mut Vec<u32>,
+) -> Result<(), Malformed> {
+    out.reserve(values);
+    runs(data, bit_width, values, |run, positions| match run {
+        Run::Packed(packed) => unpack_groups(packed, bit_width, positions.len(), out),
+        Run::Of(value) => out.resize(out.len() + positions.len(), value),
+    })
 }
 
 /// An unsigned number in groups of seven bits, the lowest first.
@@ -137,26 +174,52 @@ fn in_packed(
 /// What is read at once for eight values: the last of them begins in byte 28 at most, and eight bytes are loaded from there.
 const WINDOW: usize = 36;
 
+/// The eight values of a group.
+fn group<const WIDTH: usize>(window: &[u8; WINDOW]) -> [u32; 8] {
+    std::array::from_fn(|value| {
+        let first = value * WIDTH;
+        let mut word = [0; 8];
+        word.copy_from_slice(&window[first / 8..first / 8 + 8]);
+        let bits = u64::from_le_bytes(word) >> (first % 8) & (u64::MAX >> (64 - WIDTH));
+        #[expect(clippy::cast_possible_truncation, reason = "32 bits at most")]
+        let value = bits as u32;
+        value
+    })
+}
+
+/// Calls `take` for the groups that hold so many values.
+fn groups<const WIDTH: usize>(packed: &[u8], values: usize, mut take: impl FnMut(usize, [u32; 8])) {
+    let groups = values.div_ceil(8);
+    let mut at = 0;
+    while let Some(window) = packed
+        .get(at * WIDTH..)
+        .and_then(|rest| rest.first_chunk::<WINDOW>())
+    {
+        if at == groups {
+            return;
+        }
+        take(at, group::<WIDTH>(window));
+        at += 1;
+    }
+    for at in at..groups {
+        let rest = packed.get(at * WIDTH..).unwrap_or_default();
+        let mut window = [0; WINDOW];
+        let length = rest.len().min(WINDOW);
+        window[..length].copy_from_slice(&rest[..length]);
+        take(at, group::<WIDTH>(&window));
+    }
+}
+
 fn in_groups<const WIDTH: usize>(
     packed: &[u8],
     positions: Range<usize>,
     is_wanted: impl Fn(u32) -> bool,
     found: &mut impl FnMut(Range<usize>),
 ) {
-    let hits = |window: &[u8; WINDOW]| {
-        let mut hits = 0_u32;
-        for value in 0..8 {
-            let first = value * WIDTH;
-            let mut word = [0; 8];
-            word.copy_from_slice(&window[first / 8..first / 8 + 8]);
-            let value_bits = u64::from_le_bytes(word) >> (first % 8) & (u64::MAX >> (64 - WIDTH));
-            #[expect(clippy::cast_possible_truncation, reason = "32 bits at most")]
-            let is = is_wanted(value_bits as u32);
-            hits |= u32::from(is) << value;
-        }
-        hits
-    };
-    let mut tell = |group: usize, mut hits: u32| {
+    groups::<WIDTH>(packed, positions.len(), |group, values| {
+        let mut hits = (0..).zip(values).fold(0_u32, |hits, (at, value)| {
+            hits | u32::from(is_wanted(value)) << at
+        });
         while hits != 0 {
             let position = positions.start + group * 8 + hits.trailing_zeros() as usize;
             // What fills up the last group is no value.
@@ -165,29 +228,23 @@ fn in_groups<const WIDTH: usize>(
             }
             hits &= hits - 1;
         }
-    };
-    let groups = positions.len().div_ceil(8);
-    let mut group = 0;
-    while let Some(window) = packed
-        .get(group * WIDTH..)
-        .and_then(|rest| rest.first_chunk::<WINDOW>())
-    {
-        if group == groups {
-            return;
-        }
-        let hits = hits(window);
-        if hits != 0 {
-            tell(group, hits);
-        }
-        group += 1;
+    });
+}
+
+fn unpack_groups(packed: &[u8], bit_width: u8, values: usize, out: &mut Vec<u32>) {
+    let end = out.len() + values;
+    macro_rules! by_width {
+        ($($width:literal)*) => {
+            match bit_width {
+                $($width => groups::<$width>(packed, values, |_, values| out.extend_from_slice(&values)),)*
+                // Of no width, all are the first.
+                _ => out.resize(end, 0),
+            }
+        };
     }
-    for group in group..groups {
-        let rest = packed.get(group * WIDTH..).unwrap_or_default();
-        let mut window = [0; WINDOW];
-        let length = rest.len().min(WINDOW);
-        window[..length].copy_from_slice(&rest[..length]);
-        tell(group, hits(&window));
-    }
+    by_width!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32);
+    // What fills up the last group is no value.
+    out.truncate(end);
 }
 
 #[cfg(test)]
@@ -250,6 +307,9 @@ mod tests {
             prop_assert_eq!(told, Ok(()));
             let expected: Vec<usize> = (0..values.len()).filter(|at| wanted.contains(&values[*at])).collect();
             prop_assert_eq!(found, expected);
+            let mut all = Vec::new();
+            prop_assert_eq!(unpack(&data, width, values.len(), &mut all), Ok(()));
+            prop_assert_eq!(all, values);
         }
 
         #[test]
@@ -259,6 +319,10 @@ mod tests {
                 assert!(last <= positions.start && positions.end <= values);
                 last = positions.end;
             });
+            let mut all = Vec::new();
+            if unpack(&data, width, values, &mut all).is_ok() {
+                assert_eq!(all.len(), values);
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 //! It emits a plain `DataSourceExec`, so that a plan over it can be serialised and run elsewhere; where values are looked up, its source is
 //! a [`LookupSource`], which is a Parquet source with better eyes.
 
-mod chunk;
+pub(super) mod chunk;
 mod condition;
 mod indices;
 mod lookup;
@@ -23,7 +23,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::catalog::TableProvider;
-use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{
@@ -33,7 +33,7 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
@@ -136,19 +136,48 @@ impl FlowsTable {
         let Some(filter) = filter.filter(|_| !files.is_empty()) else {
             return Ok(files);
         };
-        let schema = self.schema.table_schema();
-        let pruning = PruningPredicateBuilder::new()
-            .with_file_schema(Arc::clone(schema))
-            .try_build(Arc::clone(filter))?;
-        let keep = pruning.prune(&FileStatistics {
-            files: &files,
-            schema,
-        })?;
+        let keep = self.may_pass(&files, filter)?;
         Ok(files
             .into_iter()
             .zip(keep)
             .filter_map(|(file, keep)| keep.then_some(file))
             .collect())
+    }
+
+    /// Of each file, whether its statistics leave room for a row that passes.
+    fn may_pass(&self, files: &[&DataFile], filter: &Arc<dyn PhysicalExpr>) -> Result<Vec<bool>> {
+        let schema = self.schema.table_schema();
+        let pruning = PruningPredicateBuilder::new()
+            .with_file_schema(Arc::clone(schema))
+            .try_build(Arc::clone(filter))?;
+        pruning.prune(&FileStatistics { files, schema })
+    }
+
+    /// The filters that not all rows of some files pass by their statistics: a day's files need not be asked for the time of each row.
+    fn undecided(
+        &self,
+        state: &dyn Session,
+        files: &[&DataFile],
+        filters: Vec<Expr>,
+    ) -> Result<Vec<Expr>> {
+        let mut undecided = Vec::with_capacity(filters.len());
+        for filter in filters {
+            let columns = filter.column_refs();
+            let may_be_null = files.iter().any(|file| {
+                let nulls = |column: &&Column| file.columns.get(&column.name)?.nulls;
+                columns.iter().any(|column| nulls(column) != Some(0))
+            });
+            let opposite = opposite(&filter).filter(|_| !may_be_null && !columns.is_empty());
+            let opposite = self.physical(state, opposite.as_slice())?;
+            let is_decided = match &opposite {
+                Some(opposite) => !self.may_pass(files, opposite)?.contains(&true),
+                None => false,
+            };
+            if !is_decided {
+                undecided.push(filter);
+            }
+        }
+        Ok(undecided)
     }
 }
 
@@ -185,8 +214,8 @@ impl TableProvider for FlowsTable {
         let (of_dates, of_rows): (Vec<Expr>, Vec<Expr>) =
             filters.iter().cloned().partition(is_about_dates);
         let files = self.of_dates(self.physical(state, &of_dates)?.as_ref())?;
-        let filter = self.physical(state, &of_rows)?;
-        let files = self.kept(files, filter.as_ref())?;
+        let files = self.kept(files, self.physical(state, &of_rows)?.as_ref())?;
+        let filter = self.physical(state, &self.undecided(state, &files, of_rows)?)?;
 
         let schema = self.schema.table_schema();
         let every: Vec<usize> = (0..schema.fields().len()).collect();
@@ -221,6 +250,25 @@ impl TableProvider for FlowsTable {
             .build();
         Ok(DataSourceExec::from_data_source(config))
     }
+}
+
+/// What is true where a comparison is false.
+fn opposite(filter: &Expr) -> Option<Expr> {
+    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = filter else {
+        return None;
+    };
+    let opposite = match op {
+        Operator::Lt => Operator::GtEq,
+        Operator::LtEq => Operator::Gt,
+        Operator::Gt => Operator::LtEq,
+        Operator::GtEq => Operator::Lt,
+        _ => return None,
+    };
+    Some(Expr::BinaryExpr(BinaryExpr::new(
+        left.clone(),
+        opposite,
+        right.clone(),
+    )))
 }
 
 fn is_about_dates(filter: &Expr) -> bool {
