@@ -73,7 +73,7 @@ pairs AS (
 ),
 -- Of the baseline days only who opened what is of interest, and no time, no bytes.
 opened_before AS (
-    SELECT
+    SELECT DISTINCT
         CASE WHEN leg = 'nat_outside' THEN '' ELSE COALESCE(client_subnet_id, client_interface_id, client_addr, '') END AS opener,
         server_addr,
         service_port,

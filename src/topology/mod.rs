@@ -4,6 +4,7 @@
 //! *.json ──> import ──> Snapshot ──> History ──> Network (as of a moment)
 //!                                                  ├─ vantage: which interface, subnet, VPC recorded a flow
 //!                                                  ├─ resolve: what an address means from there
+//!                                                  ├─ outlook: what it can mean at all, from anywhere
 //!                                                  ├─ route:   which route is in force
 //!                                                  └─ subnet.class: public, private_nat, … and why
 //! ```
@@ -21,6 +22,7 @@ mod import;
 mod ip_ranges;
 pub mod model;
 mod network;
+mod outlook;
 mod place;
 mod resolve;
 mod route;
@@ -42,6 +44,7 @@ pub use history::History;
 pub use import::{Imported, import};
 pub use ip_ranges::{IpRanges, Owner};
 pub use network::{Interface, InterfaceKind, NatGateway, Network, Settings, Subnet, Vpc};
+pub use outlook::{InSubnet, Outlook, Outlooks, Scopes};
 pub use resolve::{Endpoint, Scope, is_private};
 pub use route::{Route, RouteTable, RouteTarget};
 pub use show::{SubnetRow, subnet_rows};

@@ -10,6 +10,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::ip_ranges::{IpRanges, Owner};
 use super::network::{Interface, Network, Subnet, Vpc};
 use super::route::{Line, RouteTable, RouteTarget};
 use super::vantage::Vantage;
@@ -177,17 +178,10 @@ impl Network {
             .ip_ranges
             .owner(embedded_ipv4(addr).unwrap_or(addr))
         {
-            Some(owner) => {
-                let scope = if owner.service == "EC2" {
-                    Scope::Internet
-                } else {
-                    Scope::AwsService
-                };
-                Endpoint {
-                    service: Some(&owner.service),
-                    ..Endpoint::only(scope)
-                }
-            }
+            Some(owner) => Endpoint {
+                service: Some(&owner.service),
+                ..Endpoint::only(scope_of(owner))
+            },
             None => Endpoint::only(Scope::Internet),
         }
     }
@@ -366,6 +360,21 @@ impl Network {
             Some(vpc) => self.endpoint_in(scope, vpc, addr),
             None => Endpoint::only(scope),
         }
+    }
+}
+
+/// The scope of a public address that no VPC has and no route names.
+pub(super) fn public_scope(ranges: &IpRanges, addr: IpAddr) -> Scope {
+    let owner = ranges.owner(embedded_ipv4(addr).unwrap_or(addr));
+    owner.map_or(Scope::Internet, scope_of)
+}
+
+/// `EC2` is other customers' machines.
+fn scope_of(owner: &Owner) -> Scope {
+    if owner.service == "EC2" {
+        Scope::Internet
+    } else {
+        Scope::AwsService
     }
 }
 

@@ -20,6 +20,8 @@ mod ingest;
 mod lake;
 /// Which module may import which.
 mod layering;
+/// Filters on `traffic`: what they leave unread changes nothing.
+mod narrow;
 /// An S3 service over HTTP inside the test, with faults on demand.
 mod s3_server;
 /// The same logs give the same rows, whichever way they come, and once only.

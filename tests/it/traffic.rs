@@ -702,3 +702,21 @@ fn a_filter_for_refused_packets_reads_the_others_of_their_conversations() {
         );
     }
 }
+
+#[test]
+fn what_a_client_sent_from_a_port_that_tells_nothing_is_not_counted_again_at_its_nat_gateway() {
+    // The gateway gives NTP's client a port of its own, by which it looks like a client; the client's record does not.
+    let (client, far, size) = (("10.0.1.10", 123), ("198.51.100.123", 123), (4, 304));
+    let udp = |flow: Flow| flow.with("protocol", 17).bytes(size.0, size.1);
+    let flows = [
+        udp(flow("eni-app", client, far).egress()),
+        udp(flow("eni-a", ("10.0.0.5", 31_000), far).egress()),
+    ];
+    let sql = "SELECT src_addr, leg FROM traffic WHERE counted AND client_scope = 'vpc' AND server_scope = 'internet'";
+    for format in [FULL, V2] {
+        let place = Place::new();
+        world().put(&place);
+        place.put("logs/a.log", log(format, &flows));
+        assert_eq!(ask(place, sql), Vec::<Value>::new(), "{format}");
+    }
+}

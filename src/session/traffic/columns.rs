@@ -89,7 +89,7 @@ enum Make {
 }
 
 /// Which end of a record.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Which {
     Src,
     Dst,

@@ -192,17 +192,16 @@ fn mirrored(initiator: Initiator) -> Initiator {
     }
 }
 
-fn has_ports(flow: &Flow) -> bool {
-    matches!(flow.protocol(), Some(6 | 17 | 33 | 132 | 136))
-        && flow.src_port().is_some()
-        && flow.dst_port().is_some()
+/// Whether a protocol has ports: TCP, UDP, DCCP, SCTP, UDP-Lite (IANA, Protocol Numbers).
+pub(super) fn has_ports(protocol: Option<i32>) -> bool {
+    matches!(protocol, Some(6 | 17 | 33 | 132 | 136))
 }
 
 /// Flags first: the record's own, else the nearest earlier ones of the conversation (the port may have been used again), else the
 /// next later ones. Without any, the ports; then the number of peers of each end; then who was heard first.
 fn find_initiator(conversation: &mut [Flow], peers: &Peers, evidence: &mut Vec<(i64, Initiator)>) {
     let first = &conversation[0];
-    if !has_ports(first) {
+    if ends(first).is_none() {
         return;
     }
     let forward = first.sockets().0;
@@ -291,7 +290,7 @@ fn by_ports(conversation: &[Flow], peers: &Peers) -> Initiator {
 
 /// Whether the source is the client by the ephemeral range, `None` where the ports don't tell (Linux uses 32768-60999, load
 /// balancers and NAT gateways 1024-65535: Amazon VPC User Guide, "Custom network ACLs", ephemeral ports).
-fn ephemeral(src: i32, dst: i32) -> Option<bool> {
+pub(super) fn ephemeral(src: i32, dst: i32) -> Option<bool> {
     const WELL_KNOWN: i32 = 1024;
     const EPHEMERAL: i32 = 32768;
     match (src, dst) {
@@ -308,7 +307,7 @@ pub(super) type End = (Address, i32, Option<i32>);
 
 /// The two ends of a conversation that has ports.
 pub(super) fn ends(first: &Flow) -> Option<[End; 2]> {
-    if !has_ports(first) {
+    if !has_ports(first.protocol()) {
         return None;
     }
     Some([
@@ -320,7 +319,7 @@ pub(super) fn ends(first: &Flow) -> Option<[End; 2]> {
 /// Whether neither the record's flags nor its ports tell who opened the connection.
 pub(super) fn is_open(flow: &Flow) -> bool {
     let ports = flow.src_port().zip(flow.dst_port());
-    has_ports(flow)
+    has_ports(flow.protocol())
         && by_flags(flow) == Initiator::Unknown
         && ports.is_some_and(|(src, dst)| src != dst && ephemeral(src, dst).is_none())
 }
@@ -390,17 +389,40 @@ fn rank(flow: &Flow) -> u8 {
     }
 }
 
-/// Whether two records share time. Intervals that only touch do not.
-pub(super) fn overlap(a: &Flow, b: &Flow) -> bool {
-    if a.start == a.end || b.start == b.end {
-        return a.start <= b.end && b.start <= a.end;
-    }
-    a.start < b.end && b.start < a.end
+/// When a record's packets passed, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Interval {
+    pub(super) start: i64,
+    pub(super) end: i64,
 }
 
-/// Whether two records may share packets all the same, by the tolerance of their times.
-pub(super) fn near(a: &Flow, b: &Flow) -> bool {
-    a.start <= b.end.saturating_add(SLACK) && b.start <= a.end.saturating_add(SLACK)
+impl Interval {
+    pub(super) fn of(flow: &Flow) -> Self {
+        let Flow { start, end, .. } = *flow;
+        Self { start, end }
+    }
+
+    /// Whether two records share time. Intervals that only touch do not.
+    pub(super) fn overlaps(self, other: Self) -> bool {
+        if self.start == self.end || other.start == other.end {
+            return self.start <= other.end && other.start <= self.end;
+        }
+        self.start < other.end && other.start < self.end
+    }
+
+    /// Whether two records may share packets all the same, by the tolerance of their times.
+    pub(super) fn is_near(self, other: Self) -> bool {
+        self.start <= other.end.saturating_add(SLACK)
+            && other.start <= self.end.saturating_add(SLACK)
+    }
+}
+
+fn overlap(one: &Flow, other: &Flow) -> bool {
+    Interval::of(one).overlaps(Interval::of(other))
+}
+
+fn near(one: &Flow, other: &Flow) -> bool {
+    Interval::of(one).is_near(Interval::of(other))
 }
 
 /// Leaves one counted record for each direction and interval.

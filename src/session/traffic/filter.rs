@@ -5,7 +5,7 @@ use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 
 use super::columns::{Cheap, Ends, Which, action, cheap, initiator};
-use super::flow::{Flow, NONE, Text};
+use super::flow::{Direction, Flow, NONE, Text};
 use super::resolve::EndTexts;
 
 /// One of the texts of an end.
@@ -173,6 +173,23 @@ impl Test {
                     && either(*other, &|which| which.text(*of_other, flow, ends) != NONE)
             }
             Self::Any(tests) => tests.iter().any(|test| test.may_pass(flow, ends)),
+        }
+    }
+
+    /// Whether a record out on the internet side of a NAT gateway may pass, or one that takes over its far end: of which nothing else
+    /// is known.
+    pub(super) fn may_pass_from_nat(&self, flow: &Flow, ends: &impl Ends) -> bool {
+        match self {
+            Self::Pair([(_, of_one), (_, of_other)], _) => {
+                let far = if flow.direction == Direction::Egress {
+                    Which::Dst
+                } else {
+                    Which::Src
+                };
+                far.text(*of_one, flow, ends) != NONE || far.text(*of_other, flow, ends) != NONE
+            }
+            Self::Any(tests) => tests.iter().any(|test| test.may_pass_from_nat(flow, ends)),
+            _ => true,
         }
     }
 }

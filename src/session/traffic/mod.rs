@@ -10,6 +10,7 @@
 //! Conversations need every record that may belong to one, so a scan reads a slice of time whole (and an hour more on each side of
 //! the range) before it gives the first row of it. Records that fail the filters of a statement are never written as columns.
 
+mod choice;
 mod columns;
 mod company;
 mod conversation;
@@ -18,11 +19,13 @@ mod filter;
 mod flow;
 mod hash;
 mod nat;
+mod possible;
 mod read;
 mod refusal;
 mod resolve;
 mod run;
 mod slices;
+mod stored;
 mod witness;
 
 use std::collections::HashMap;
@@ -50,6 +53,7 @@ use tokio::sync::{OnceCell, mpsc};
 
 use self::columns::{Chunk, REFUSED_BY, SCHEMA};
 use self::filter::Test;
+use self::possible::Hint;
 use self::read::INPUT;
 use self::run::{Job, Taker};
 use self::slices::Bound;
@@ -94,15 +98,16 @@ impl TrafficTable {
     }
 
     async fn answer(&self, state: &dyn Session, filters: &[Expr]) -> Result<Arc<Answer>> {
-        let mut cheap: Vec<Expr> = filters
+        // What decides which records an answer has.
+        let mut deciding: Vec<Expr> = filters
             .iter()
-            .filter(|filter| Test::of(filter).is_some())
+            .filter(|filter| Test::of(filter).is_some() || Hint::of(filter).is_some())
             .cloned()
             .collect();
         // The optimizer may have put the same ones in another order.
-        cheap.sort_by_cached_key(ToString::to_string);
-        cheap.dedup();
-        if let Some(answer) = self.known(&cheap) {
+        deciding.sort_by_cached_key(ToString::to_string);
+        deciding.dedup();
+        if let Some(answer) = self.known(&deciding) {
             return Ok(answer);
         }
         let flows = self.flows.schema();
@@ -113,13 +118,16 @@ impl TrafficTable {
         let bounds: Vec<Bound> = filters.iter().filter_map(Bound::of).collect();
         let times: Vec<Expr> = bounds.iter().map(Bound::to_expr).collect();
         let flows = self.flows.scan(state, Some(&input), &times, None).await?;
+        let with_flags = may_have(&flows, "tcp_flags");
         let config = state.config();
         let answer = Arc::new(Answer {
             job: Job {
                 slices: slices::slices(flows),
                 history: Arc::clone(&self.history),
                 bounds,
-                tests: cheap.iter().filter_map(Test::of).collect(),
+                tests: deciding.iter().filter_map(Test::of).collect(),
+                hints: deciding.iter().filter_map(Hint::of).collect(),
+                with_flags,
                 threads: config.target_partitions(),
                 chunk_rows: config.batch_size().max(1),
             },
@@ -128,7 +136,7 @@ impl TrafficTable {
             scans: Arc::new(()),
         });
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        answers.insert(cheap, Arc::downgrade(&answer));
+        answers.insert(deciding, Arc::downgrade(&answer));
         Ok(answer)
     }
 
@@ -138,6 +146,18 @@ impl TrafficTable {
         answers.retain(|_, answer| answer.strong_count() > 0);
         answers.get(filters).and_then(Weak::upgrade)
     }
+}
+
+/// Whether a row of a scan may have a value in a column, by the statistics of its files: with a filter they are those of more rows.
+fn may_have(scan: &Arc<dyn ExecutionPlan>, column: &str) -> bool {
+    let are_null = || {
+        let files = slices::files(scan)?;
+        let schema = files.file_source().table_schema().table_schema();
+        let statistics = files.statistics();
+        let column = &statistics.column_statistics[schema.index_of(column).ok()?];
+        Some(column.null_count.get_value()? == statistics.num_rows.get_value()?)
+    };
+    are_null() != Some(true)
 }
 
 #[async_trait]

@@ -1,16 +1,19 @@
 //! Reads batches of `flows` into records, spread over buckets so that the records of a conversation meet in one.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::{
     Array, AsArray, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
-    StringViewArray, TimestampMicrosecondArray,
+    StringViewArray, UInt32Array,
 };
+use arrow::compute::take;
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampMicrosecondType};
 use datafusion::common::{DataFusionError, Result};
 
+use super::choice::{Choice, Chooses};
 use super::flow::{
     Action, Address, Direction, Flow, NONE, Numbered, Numbers, Pool, RecorderIds, Text, Traits,
 };
@@ -62,6 +65,9 @@ pub(super) const BUCKETS: usize = 256;
 /// Records of a chunk: 20 kB, so that what half-filled chunks waste is little and what they leave is used again.
 const CHUNK: usize = 256;
 
+/// Addresses that a reader has at hand: half a megabyte.
+const RECENT: usize = 1 << 16;
+
 /// The records of some conversations, as they were read.
 #[derive(Debug, Default)]
 pub(super) struct Bucket {
@@ -89,8 +95,7 @@ impl Bucket {
 pub(super) struct Reader {
     pool: Arc<Mutex<Pool>>,
     history: Arc<History>,
-    /// Which records it takes.
-    takes: fn(Action) -> bool,
+    pub(super) chooses: Chooses,
     pub(super) buckets: Vec<Bucket>,
     pub(super) sightings: Sightings,
     /// Interfaces that hand on packets of others.
@@ -98,6 +103,8 @@ pub(super) struct Reader {
     /// Of each object the fields that its records have, as bits.
     pub(super) fields: Map<Text, u8>,
     texts: HashMap<Box<str>, Text, hash::Seeded>,
+    /// Addresses that were looked up lately, by hash.
+    recent: Vec<(u32, Address)>,
     recorders: Map<RecorderIds, u32>,
     traits: Map<Traits, u32>,
     /// The latest recorder of each interface.
@@ -137,20 +144,17 @@ fn wrong_type(column: &str, data_type: &DataType) -> DataFusionError {
 }
 
 impl Reader {
-    pub(super) fn new(
-        pool: Arc<Mutex<Pool>>,
-        history: Arc<History>,
-        takes: fn(Action) -> bool,
-    ) -> Self {
+    pub(super) fn new(pool: Arc<Mutex<Pool>>, history: Arc<History>, choice: Choice) -> Self {
         Self {
+            chooses: Chooses::new(choice, &pool),
             pool,
             history,
-            takes,
             buckets: (0..BUCKETS).map(|_| Bucket::default()).collect(),
             sightings: Sightings::default(),
             forwarding: Set::default(),
             fields: Map::default(),
             texts: HashMap::default(),
+            recent: Vec::new(),
             recorders: Map::default(),
             traits: Map::default(),
             latest: Vec::new(),
@@ -158,19 +162,27 @@ impl Reader {
         }
     }
 
-    /// Appends the records of a batch that has columns of [`INPUT`]; those that it lacks are NULL.
+    /// Takes the records of a batch that are to be read. It has columns of [`INPUT`]; those that it lacks are NULL.
     ///
     /// # Errors
     /// Fails if a column has another type than the schema of `flows` says.
     pub(super) fn push(&mut self, batch: &RecordBatch) -> Result<()> {
-        let columns = self.columns(batch)?;
+        let mut columns = self.columns(batch)?;
+        let mut rows = batch.num_rows();
+        if let Some(chosen) = self.chooses.rows(&columns, rows) {
+            columns = columns.taken(&chosen)?;
+            rows = chosen.len();
+        }
+        self.append(&columns, rows);
+        Ok(())
+    }
+
+    /// Appends records.
+    pub(super) fn append(&mut self, columns: &Columns, rows: usize) {
         let mut last_traits: Option<(Traits, u32)> = None;
         let mut last_fields: Option<(Text, u8)> = None;
-        for row in 0..batch.num_rows() {
+        for row in 0..rows {
             let action = columns.action(row);
-            if !(self.takes)(action) {
-                continue;
-            }
             let ids = columns.recorder_ids(row);
             let recorder = self.recorder(ids);
             let own = Traits {
@@ -186,20 +198,9 @@ impl Reader {
                 _ => self.traits(own),
             };
             last_traits = Some((own, traits));
-            let seen = [
-                columns.number(Column::Srcaddr, row),
-                columns.number(Column::Dstaddr, row),
-            ];
-            let or = |packet: Column, seen| match columns.number(packet, row) {
-                NONE => seen,
-                packet => packet,
-            };
-            let packet = [
-                or(Column::PktSrcaddr, seen[0]),
-                or(Column::PktDstaddr, seen[1]),
-            ];
+            let (seen, packet) = (columns.seen_ends(row), columns.packet_ends(row));
             let direction = columns.direction(row);
-            let numbers = columns.numbers(row);
+            let numbers = columns.counts(row);
             let has = u8::from(ids.vpc_id != NONE)
                 | u8::from(ids.subnet_id != NONE) << 1
                 | u8::from(ids.region != NONE) << 2
@@ -240,12 +241,11 @@ impl Reader {
             }
             bucket.push(flow);
         }
-        Ok(())
     }
 
     /// The columns of a batch, with texts and addresses as their numbers.
-    fn columns<'a>(&mut self, batch: &'a RecordBatch) -> Result<Columns<'a>> {
-        let mut columns = Columns([const { Typed::Nothing }; INPUT.len()]);
+    fn columns(&mut self, batch: &RecordBatch) -> Result<Columns> {
+        let mut columns = Columns::default();
         for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
             let Some(column) = INPUT.iter().position(|name| name == field.name()) else {
                 continue;
@@ -257,11 +257,11 @@ impl Reader {
             } else if let Some(texts) = array.as_string_view_opt() {
                 Typed::Numbers(self.of_views(column, texts))
             } else if let Some(numbers) = array.as_primitive_opt::<Int32Type>() {
-                Typed::Int(numbers)
+                Typed::Int(numbers.clone())
             } else if let Some(numbers) = array.as_primitive_opt::<Int64Type>() {
-                Typed::Long(numbers)
+                Typed::Long(numbers.clone())
             } else if let Some(times) = array.as_primitive_opt::<TimestampMicrosecondType>() {
-                Typed::Time(times)
+                Typed::Long(times.reinterpret_cast())
             } else {
                 return Err(wrong_type(field.name(), array.data_type()));
             };
@@ -338,7 +338,7 @@ impl Reader {
     }
 
     /// The number of a value in a column: of an address, of one of few words, or of a text.
-    fn number(&mut self, column: usize, value: &str) -> u32 {
+    pub(super) fn number(&mut self, column: usize, value: &str) -> u32 {
         const ADDRESSES: [usize; 4] = [
             Column::Srcaddr as usize,
             Column::Dstaddr as usize,
@@ -346,10 +346,11 @@ impl Reader {
             Column::PktDstaddr as usize,
         ];
         if ADDRESSES.contains(&column) {
-            let Some(address) = parse_address(value) else {
-                return NONE;
+            return match parse_address(value) {
+                Some(IpAddr::V4(address)) => self.v4_number(address),
+                Some(address) => locked(&self.pool).addresses.intern(address),
+                None => NONE,
             };
-            return locked(&self.pool).addresses.intern(address);
         }
         for (of_words, words) in [
             (Column::Action, ["ACCEPT", "REJECT"]),
@@ -366,6 +367,22 @@ impl Reader {
         let text = locked(&self.pool).texts.intern(value);
         self.texts.insert(value.into(), text);
         text
+    }
+
+    /// The number of an address. Every row group names the same ones again, and others look them up at the same time.
+    fn v4_number(&mut self, address: Ipv4Addr) -> Address {
+        let bits = address.to_bits();
+        #[expect(clippy::cast_possible_truncation, reason = "the bits of a hash")]
+        let slot = hash::mix(hash::seed(), bits.into()) as usize % RECENT;
+        if self.recent.is_empty() {
+            self.recent.resize(RECENT, (0, NONE));
+        }
+        let (known, number) = &mut self.recent[slot];
+        if *known != bits || *number == NONE {
+            *known = bits;
+            *number = locked(&self.pool).addresses.intern(address.into());
+        }
+        *number
     }
 
     fn recorder(&mut self, ids: RecorderIds) -> u32 {
@@ -411,8 +428,8 @@ fn bucket_of(flow: &Flow) -> usize {
 }
 
 /// The columns of [`INPUT`] by name.
-#[derive(Debug, Clone, Copy)]
-enum Column {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Column {
     AccountId,
     InterfaceId,
     Srcaddr,
@@ -449,18 +466,49 @@ enum Column {
     Source,
 }
 
-/// A column of a batch, by what its values become.
-enum Typed<'a> {
+/// A column of some rows, by what its values become.
+#[derive(Debug)]
+pub(super) enum Typed {
     /// Texts, addresses and words, as their numbers.
     Numbers(Vec<u32>),
-    Int(&'a Int32Array),
-    Long(&'a Int64Array),
-    Time(&'a TimestampMicrosecondArray),
+    Int(Int32Array),
+    /// Numbers, and times in microseconds.
+    Long(Int64Array),
     /// All are NULL.
     Nothing,
 }
 
-struct Columns<'a>([Typed<'a>; INPUT.len()]);
+impl Typed {
+    /// The values of some of the rows.
+    pub(super) fn taken(&self, rows: &[u32]) -> Result<Self> {
+        let indices = || UInt32Array::from(rows.to_vec());
+        Ok(match self {
+            Self::Numbers(numbers) => {
+                Self::Numbers(rows.iter().map(|&row| numbers[row as usize]).collect())
+            }
+            Self::Int(numbers) => {
+                Self::Int(take(numbers, &indices(), None)?.as_primitive().clone())
+            }
+            Self::Long(numbers) => {
+                Self::Long(take(numbers, &indices(), None)?.as_primitive().clone())
+            }
+            Self::Nothing => Self::Nothing,
+        })
+    }
+}
+
+/// No number: neither ports nor protocols are negative.
+pub(super) const NO_INT: i32 = i32::MIN;
+
+/// The columns of some rows.
+#[derive(Debug)]
+pub(super) struct Columns(pub(super) [Typed; INPUT.len()]);
+
+impl Default for Columns {
+    fn default() -> Self {
+        Self([const { Typed::Nothing }; INPUT.len()])
+    }
+}
 
 /// An address as flow logs write it.
 pub(super) fn parse_address(text: &str) -> Option<IpAddr> {
@@ -494,12 +542,70 @@ fn parse_v4(text: &[u8]) -> Option<IpAddr> {
     Some(Ipv4Addr::from(octets).into())
 }
 
-impl Columns<'_> {
-    fn number(&self, column: Column, row: usize) -> u32 {
+impl Columns {
+    /// The columns of some of the rows.
+    pub(super) fn taken(&self, rows: &[u32]) -> Result<Self> {
+        let mut taken = Self::default();
+        for (to, column) in taken.0.iter_mut().zip(&self.0) {
+            *to = column.taken(rows)?;
+        }
+        Ok(taken)
+    }
+
+    pub(super) fn number(&self, column: Column, row: usize) -> u32 {
         match &self.0[column as usize] {
             Typed::Numbers(numbers) => numbers[row],
             _ => NONE,
         }
+    }
+
+    /// The numbers of a column's texts or addresses; none where all are NULL.
+    pub(super) fn numbers(&self, column: Column) -> &[u32] {
+        match &self.0[column as usize] {
+            Typed::Numbers(numbers) => numbers,
+            _ => &[],
+        }
+    }
+
+    /// The addresses as the interface saw them.
+    fn seen_ends(&self, row: usize) -> [Address; 2] {
+        [Column::Srcaddr, Column::Dstaddr].map(|column| self.number(column, row))
+    }
+
+    /// Of each of some records the address that its packets came from.
+    pub(super) fn packet_sources(&self, rows: usize) -> Cow<'_, [Address]> {
+        self.packet_addresses(Column::PktSrcaddr, Column::Srcaddr, rows)
+    }
+
+    /// Of each of some records the address that its packets went to.
+    pub(super) fn packet_destinations(&self, rows: usize) -> Cow<'_, [Address]> {
+        self.packet_addresses(Column::PktDstaddr, Column::Dstaddr, rows)
+    }
+
+    fn packet_addresses(&self, packet: Column, seen: Column, rows: usize) -> Cow<'_, [Address]> {
+        match (self.numbers(packet), self.numbers(seen)) {
+            ([], []) => vec![NONE; rows].into(),
+            ([], only) | (only, []) => only.into(),
+            (packet, seen) => {
+                let both = packet.iter().zip(seen);
+                let known = both.map(|(&packet, &seen)| if packet == NONE { seen } else { packet });
+                known.collect()
+            }
+        }
+    }
+
+    /// The addresses of the packet, where the record knows them; else as the interface saw them.
+    fn packet_ends(&self, row: usize) -> [Address; 2] {
+        let [src, dst] = self.seen_ends(row);
+        let or = |packet: Column, seen| match self.number(packet, row) {
+            NONE => seen,
+            packet => packet,
+        };
+        [or(Column::PktSrcaddr, src), or(Column::PktDstaddr, dst)]
+    }
+
+    pub(super) fn is_rejected(&self, row: usize) -> bool {
+        self.action(row) == Action::Reject
     }
 
     fn recorder_ids(&self, row: usize) -> RecorderIds {
@@ -536,7 +642,7 @@ impl Columns<'_> {
         }
     }
 
-    fn numbers(&self, row: usize) -> Numbers {
+    fn counts(&self, row: usize) -> Numbers {
         Numbers {
             packets: self.long(Column::Packets, row),
             bytes: self.long(Column::Bytes, row),
@@ -547,6 +653,18 @@ impl Columns<'_> {
         }
     }
 
+    /// The numbers of a column, [`NO_INT`] for NULL.
+    pub(super) fn ints(&self, column: Column, rows: usize) -> Cow<'_, [i32]> {
+        match &self.0[column as usize] {
+            Typed::Int(numbers) if numbers.null_count() == 0 => Cow::Borrowed(numbers.values()),
+            Typed::Int(numbers) => numbers
+                .iter()
+                .map(|number| number.unwrap_or(NO_INT))
+                .collect(),
+            _ => vec![NO_INT; rows].into(),
+        }
+    }
+
     fn int(&self, column: Column, row: usize) -> Option<i32> {
         match &self.0[column as usize] {
             Typed::Int(numbers) if numbers.is_valid(row) => Some(numbers.value(row)),
@@ -554,29 +672,22 @@ impl Columns<'_> {
         }
     }
 
-    fn long(&self, column: Column, row: usize) -> Option<i64> {
+    pub(super) fn long(&self, column: Column, row: usize) -> Option<i64> {
         match &self.0[column as usize] {
             Typed::Long(numbers) if numbers.is_valid(row) => Some(numbers.value(row)),
             _ => None,
         }
     }
 
-    fn time(&self, column: Column, row: usize) -> Option<i64> {
-        match &self.0[column as usize] {
-            Typed::Time(times) if times.is_valid(row) => Some(times.value(row)),
-            _ => None,
-        }
-    }
-
     /// When it began; a format without `start` gives `end`, one with neither the epoch.
     fn start(&self, row: usize) -> i64 {
-        self.time(Column::Start, row)
-            .or_else(|| self.time(Column::End, row))
+        self.long(Column::Start, row)
+            .or_else(|| self.long(Column::End, row))
             .unwrap_or(0)
     }
 
     fn end(&self, row: usize) -> i64 {
-        self.time(Column::End, row)
+        self.long(Column::End, row)
             .unwrap_or_else(|| self.start(row))
     }
 }

@@ -12,14 +12,16 @@ use datafusion::physical_plan::ExecutionPlanProperties;
 use futures::TryStreamExt;
 use tokio::runtime::Handle;
 
+use super::choice::Choice;
 use super::columns::{Chunk, Ends, Tables};
-use super::company::{Choice, Company};
+use super::company::Company;
 use super::conversation::{Conversations, End, FlowLogs, Peers, Scratch, ends, is_open};
-use super::files;
+use super::files::{self, RowGroup, Work};
 use super::filter::Test;
-use super::flow::{Action, Flow, Leg, Pool, RefusedBy, Text};
+use super::flow::{Flow, Leg, Pool, RefusedBy, Text};
 use super::hash::{Map, Set};
 use super::nat::{self, Sides};
+use super::possible::{Hint, Possible};
 use super::read::{BUCKETS, Bucket, Reader};
 use super::refusal::Refusals;
 use super::resolve::{Known, Lens, Ways, World};
@@ -39,6 +41,10 @@ pub(super) struct Job {
     pub(super) bounds: Vec<Bound>,
     /// What is given passes all of these.
     pub(super) tests: Vec<Test>,
+    /// What else is known of the ends of what is wanted.
+    pub(super) hints: Vec<Hint>,
+    /// Whether a record may have TCP flags.
+    pub(super) with_flags: bool,
     pub(super) threads: usize,
     pub(super) chunk_rows: usize,
 }
@@ -79,6 +85,7 @@ impl Job {
             given_before: i64::MIN,
         };
         let is_of_rejected = self.tests.iter().any(Test::is_of_rejected);
+        let possible = Possible::new(&self.hints, &self.history, self.with_flags).map(Arc::new);
         let read = |slice: &Slice, choice: Choice| {
             Handle::current().block_on(self.read(slice, choice, context, &pool, taker))
         };
@@ -88,25 +95,36 @@ impl Job {
             if !taker.is_there() {
                 break;
             }
-            let readers = if is_of_rejected && matches!(slice.records, Records::Files(_)) {
-                let mut readers = match ahead.take() {
-                    Some(readers) => readers,
-                    None => read(slice, Choice::Rejected)?,
-                };
-                if let Some(next) = self.slices.get(at + 1) {
-                    ahead = Some(read(next, Choice::Rejected)?);
-                }
-                let rejected = [readers.as_slice(), ahead.as_deref().unwrap_or_default()];
-                match Company::of(&rejected, &pool, &self.history) {
-                    Some(company) => {
-                        let company = Arc::new(company);
-                        readers.extend(read(slice, Choice::Company(company))?);
-                        readers
+            // Files can be read twice.
+            let is_of_files = matches!(slice.records, Records::Files(_));
+            let readers = match &possible {
+                _ if is_of_rejected && is_of_files => {
+                    let mut readers = match ahead.take() {
+                        Some(readers) => readers,
+                        None => read(slice, Choice::Rejected)?,
+                    };
+                    if let Some(next) = self.slices.get(at + 1) {
+                        ahead = Some(read(next, Choice::Rejected)?);
                     }
-                    None => read(slice, Choice::All)?,
+                    let rejected = [readers.as_slice(), ahead.as_deref().unwrap_or_default()];
+                    match Company::of(&rejected, &pool, &self.history) {
+                        Some(company) => {
+                            let company = Arc::new(company);
+                            readers.extend(read(slice, Choice::CompanyOfRejected(company))?);
+                            readers
+                        }
+                        None => read(slice, Choice::All)?,
+                    }
                 }
-            } else {
-                read(slice, Choice::All)?
+                Some(possible) if is_of_files => {
+                    let mut readers = read(slice, Choice::Possible(Arc::clone(possible)))?;
+                    if let Some(company) = Company::of_open(&readers) {
+                        let (possible, company) = (Arc::clone(possible), Arc::new(company));
+                        readers.extend(read(slice, Choice::CompanyOfPossible(possible, company))?);
+                    }
+                    readers
+                }
+                _ => read(slice, Choice::All)?,
             };
             let pool = locked(&pool);
             if !passes.settle(readers, slice.until, &pool, with_refusals, taker) {
@@ -125,22 +143,35 @@ impl Job {
         pool: &Arc<Mutex<Pool>>,
         taker: &impl Taker,
     ) -> Result<Vec<Reader>> {
-        let plans = match &slice.records {
-            Records::Files(scan) => {
-                files::open(scan, &self.bounds, &choice, self.threads, context).await?
-            }
-            Records::Elsewhere(plan) => vec![Arc::clone(plan)],
+        let Work { row_groups, plans } = match &slice.records {
+            Records::Files(scan) => files::open(scan, &self.bounds, self.threads, context).await?,
+            Records::Elsewhere(plan) => Work {
+                plans: vec![Arc::clone(plan)],
+                ..Work::default()
+            },
         };
-        let takes: fn(Action) -> bool = match choice {
-            Choice::All => |_| true,
-            Choice::Rejected => |action| action == Action::Reject,
-            Choice::Company(_) => |action| action != Action::Reject,
+        let reader = || {
+            let (pool, history) = (Arc::clone(pool), Arc::clone(&self.history));
+            Reader::new(pool, history, choice.clone())
         };
         let mut streams = tokio::task::JoinSet::new();
+        let num_streams = self.threads.min(row_groups.len());
+        let row_groups: Arc<[RowGroup]> = row_groups.into();
+        let next = Arc::new(AtomicUsize::new(0));
+        for _ in 0..num_streams {
+            let (row_groups, next) = (Arc::clone(&row_groups), Arc::clone(&next));
+            let mut reader = reader();
+            streams.spawn(async move {
+                while let Some(group) = row_groups.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    group.read(&mut reader).await?;
+                }
+                Ok::<_, DataFusionError>(reader)
+            });
+        }
         for plan in &plans {
             for partition in 0..plan.output_partitioning().partition_count() {
                 let mut stream = plan.execute(partition, Arc::clone(context))?;
-                let mut reader = Reader::new(Arc::clone(pool), Arc::clone(&self.history), takes);
+                let mut reader = reader();
                 streams.spawn(async move {
                     while let Some(batch) = stream.try_next().await? {
                         reader.push(&batch)?;
@@ -224,7 +255,7 @@ impl<'n> Passes<'n> {
             .map(|part| part.into_inner().unwrap_or_else(PoisonError::into_inner))
             .collect();
         let world = locked(&self.world);
-        nat::join(sides, &mut buckets, &pool.addresses, &world);
+        nat::join(sides, &mut buckets, &pool.addresses, self.threads);
         let goes_on = self.give(buckets, until, (pool, &world), with_refusals, taker);
         drop(world);
         self.given_before = until;
@@ -375,7 +406,10 @@ impl<'n> Passes<'n> {
                     *locked(&kept[index]) = later.map(Flow::for_next_slice).collect();
                 }
                 let bucket = u32::try_from(index).expect("there are few buckets");
-                own.add(bucket, part, &world);
+                own.add(bucket, part, &world, |flow| {
+                    let mut tests = self.job.tests.iter();
+                    tests.all(|test| test.may_pass_from_nat(flow, &*world))
+                });
             }
             locked(&sides).merge(own);
         });
@@ -456,7 +490,7 @@ fn flow_logs(pool: &Pool, fields: &Map<Text, u8>) -> FlowLogs {
 }
 
 /// Numbers that threads take from one after the other.
-struct Todo<'t> {
+pub(super) struct Todo<'t> {
     next: &'t AtomicUsize,
     count: usize,
 }
@@ -471,7 +505,7 @@ impl Iterator for Todo<'_> {
 }
 
 /// Runs a pass on all threads, each with its number.
-fn in_parallel(threads: usize, count: usize, pass: impl Fn(usize, Todo<'_>) + Sync) {
+pub(super) fn in_parallel(threads: usize, count: usize, pass: impl Fn(usize, Todo<'_>) + Sync) {
     let next = AtomicUsize::new(0);
     let todo = || Todo { next: &next, count };
     std::thread::scope(|scope| {

@@ -131,7 +131,8 @@ pub(super) fn slices(flows: Arc<dyn ExecutionPlan>) -> Vec<Slice> {
     slices
 }
 
-fn files(flows: &Arc<dyn ExecutionPlan>) -> Option<&FileScanConfig> {
+/// The scan of the files of a lake.
+pub(super) fn files(flows: &Arc<dyn ExecutionPlan>) -> Option<&FileScanConfig> {
     let scan = flows.downcast_ref::<DataSourceExec>()?;
     scan.data_source().downcast_ref::<FileScanConfig>()
 }

@@ -129,6 +129,8 @@ async fn rows(slices: Vec<Slice>) -> Vec<String> {
         history: Arc::new(History::new(Vec::new(), Settings::default())),
         bounds: Vec::new(),
         tests: Vec::new(),
+        hints: Vec::new(),
+        with_flags: true,
         threads: 2,
         chunk_rows: 100,
     };
