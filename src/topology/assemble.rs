@@ -399,3 +399,73 @@ fn is_never_shared(kind: Kind) -> bool {
             | Kind::FlowLogs
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::topology::{History, Settings};
+
+    fn answer(account_id: Option<&str>, kind: Kind, records: &[Value]) -> Answer {
+        Answer {
+            account_id: account_id.map(str::to_owned),
+            region: "eu-west-1".to_owned(),
+            listings: vec![Listing {
+                kind,
+                records: records.to_vec(),
+                complete: true,
+            }],
+        }
+    }
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    #[test]
+    fn a_peering_that_another_account_asked_for_goes_when_its_accepter_no_longer_lists_it() {
+        let side =
+            |account: &str| json!({"OwnerId": account, "Region": "eu-west-1", "VpcId": "vpc-1"});
+        let peering = json!({"VpcPeeringConnectionId": "pcx-1", "Status": {"Code": "active"},
+            "RequesterVpcInfo": side("222222222222"), "AccepterVpcInfo": side("111111111111")});
+        let asked = |records: &[Value]| {
+            vec![answer(
+                Some("111111111111"),
+                Kind::VpcPeeringConnections,
+                records,
+            )]
+        };
+        let before = assemble(asked(&[peering]), at(100)).snapshot;
+        let after = assemble(asked(&[]), at(200)).snapshot;
+        let history = History::new(vec![before, after], Settings::default());
+        let peerings = |seconds| {
+            history
+                .at(at(seconds))
+                .resources()
+                .vpc_peering_connections
+                .len()
+        };
+        assert_eq!((peerings(100), peerings(200)), (1, 0));
+    }
+
+    #[test]
+    fn whoever_asked_without_a_name_owns_what_is_never_shared() {
+        let shared = json!({"SubnetId": "subnet-1", "VpcId": "vpc-1", "OwnerId": "222222222222"});
+        let own = json!({"NetworkAclId": "acl-1", "VpcId": "vpc-9", "OwnerId": "111111111111"});
+        let answers = vec![
+            answer(None, Kind::Subnets, &[shared]),
+            answer(None, Kind::NetworkAcls, &[own]),
+        ];
+        let assembled = assemble(answers, at(100));
+        let accounts: BTreeSet<_> = assembled
+            .snapshot
+            .coverage
+            .into_iter()
+            .map(|covered| covered.account_id)
+            .collect();
+        assert_eq!(accounts, BTreeSet::from([Some("111111111111".to_owned())]));
+        let subnet = &assembled.snapshot.resources.subnets[0];
+        assert_eq!(subnet.account_id.as_deref(), Some("222222222222"));
+    }
+}
