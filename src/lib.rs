@@ -5,8 +5,8 @@
 //! ```text
 //! source ──> decode ──> batch ──┐
 //!                               ├──> lake ──> session ──> detect ──> report
-//! topology (EC2 API or JSON) ───┘                │
-//!                                 cli (sits on top, calls down)
+//! topology (EC2's JSON) ────────┘                │
+//!     └──> ec2 (API)              cli (sits on top, calls down)
 //! ```
 //!
 //! | Module | Owns |
@@ -17,6 +17,7 @@
 //! | [`lake`] | the Delta table: our Parquet writer, the commit, which objects are in |
 //! | [`ingest`] | the pipeline that drives source → decode → batch → lake |
 //! | [`topology`] | EC2 facts: model, subnet classes, history, what an address means |
+//! | [`ec2`] | EC2's API: what accounts and regions answer, handed to `topology` |
 //! | [`nacl`] | network ACLs as AWS evaluates them |
 //! | [`policy`] | what the network's owner expects |
 //! | [`session`] | the only place that builds a DataFusion context |
@@ -36,6 +37,7 @@ pub mod batch;
 pub mod cli;
 pub mod decode;
 pub mod detect;
+pub mod ec2;
 pub mod ingest;
 pub mod lake;
 pub mod nacl;

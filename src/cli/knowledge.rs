@@ -45,18 +45,23 @@ pub(super) fn import(
         return Ok(None);
     }
     let imported = topology::import(paths, at)?;
+    warn_of(&imported.notes, printer);
+    Ok(Some(imported.snapshot))
+}
+
+/// Says what is incomplete about a topology; all of it with `-v`.
+pub(super) fn warn_of(notes: &[String], printer: &Printer) {
     let (verbose, _) = printer.verbosity();
-    let shown = if verbose > 0 { imported.notes.len() } else { 5 };
-    for note in imported.notes.iter().take(shown) {
+    let shown = if verbose > 0 { notes.len() } else { 5 };
+    for note in notes.iter().take(shown) {
         printer.warn(&format!("topology: {note}"));
     }
-    if imported.notes.len() > shown {
+    if notes.len() > shown {
         printer.warn(&format!(
             "topology: {} more notes (-v shows them)",
-            imported.notes.len() - shown
+            notes.len() - shown
         ));
     }
-    Ok(Some(imported.snapshot))
 }
 
 /// The snapshots that a lake keeps.

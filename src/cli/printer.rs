@@ -7,6 +7,7 @@ use datafusion::error::DataFusionError;
 
 use super::args::GlobalArgs;
 use crate::detect::DetectError;
+use crate::ec2::Ec2Error;
 use crate::ingest::IngestError;
 use crate::lake::LakeError;
 use crate::report::{Format, ReportError};
@@ -125,6 +126,9 @@ fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
         return error.hint();
     }
     if let Some(error) = error.downcast_ref::<LakeError>() {
+        return error.hint();
+    }
+    if let Some(error) = error.downcast_ref::<Ec2Error>() {
         return error.hint();
     }
     match error.downcast_ref::<SessionError>() {

@@ -1,4 +1,4 @@
-//! `topology import` and `topology show`.
+//! `topology import`, `topology sync` and `topology show`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,15 +13,23 @@ use super::args::{AddressArgs, GlobalArgs, LakeArgs};
 use super::printer::Printer;
 use super::time::TimeArg;
 use super::{Outcome, knowledge};
+use crate::ec2::{self, Ec2Settings};
 use crate::lake::{Lake, LakeUri, Put};
 use crate::report::{Format, plain_table, write_rows};
-use crate::topology::{History, SubnetRow, subnet_rows};
+use crate::topology::{History, Snapshot, SubnetRow, assemble, subnet_rows};
 
 /// The network's topology.
 #[derive(Debug, Subcommand)]
 pub(super) enum TopologyCommand {
     /// Bring what `aws ec2 describe-*` prints into a lake, as a snapshot
     Import(ImportArgs),
+    /// Ask EC2 for it and bring it into a lake, as a snapshot
+    ///
+    /// Reads VPCs, subnets, routes, network ACLs, security groups, interfaces, gateways, endpoints, peerings, transit gateways,
+    /// prefix lists, flow logs and addresses, and changes nothing. Credentials, region, retries and endpoints are the AWS SDK's:
+    /// `AWS_PROFILE`, `AWS_REGION`, `AWS_MAX_ATTEMPTS`, `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_EC2`. What one call is refused is
+    /// said, and what the lake knows of it stays; everything else is kept.
+    Sync(SyncArgs),
     /// Show subnets: VPC, zone, CIDR, class and why, network ACL
     Show(ShowArgs),
 }
@@ -36,6 +44,24 @@ pub(super) struct ImportArgs {
     /// When the network looked like this: RFC 3339, a date, or a duration back from now [default: now]
     #[arg(long, value_name = "T", value_parser = TimeArg::parse)]
     at: Option<TimeArg>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SyncArgs {
+    #[command(flatten)]
+    lake: LakeArgs,
+    /// A region to read (repeatable) [default: the configured one]
+    #[arg(long, value_name = "REGION", help_heading = "AWS")]
+    region: Vec<String>,
+    /// A role to assume, for an account of its own (repeatable) [default: the caller's own credentials]
+    #[arg(long, value_name = "ARN", help_heading = "AWS")]
+    role_arn: Vec<String>,
+    /// The external id that the roles ask for
+    #[arg(long, value_name = "ID", requires = "role_arn", help_heading = "AWS")]
+    external_id: Option<String>,
+    /// Another endpoint of EC2 than AWS's
+    #[arg(long, value_name = "URL", help_heading = "AWS")]
+    endpoint_url: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -59,6 +85,7 @@ pub(super) async fn run(
 ) -> anyhow::Result<Outcome> {
     match command {
         TopologyCommand::Import(args) => import(args, printer).await,
+        TopologyCommand::Sync(args) => sync(args, printer).await,
         TopologyCommand::Show(args) => show(args, printer).await,
     }
 }
@@ -72,7 +99,33 @@ async fn import(args: ImportArgs, printer: &Printer) -> anyhow::Result<Outcome> 
     if snapshot.resources.counts().is_empty() {
         bail!("there is nothing to import: not one resource could be read");
     }
-    let lake = Lake::open_or_create(&LakeUri::parse(&args.lake.lake)?).await?;
+    store(&snapshot, &LakeUri::parse(&args.lake.lake)?, printer).await
+}
+
+async fn sync(args: SyncArgs, printer: &Printer) -> anyhow::Result<Outcome> {
+    // What is wrong about the lake's name shows before anything is asked.
+    let lake = LakeUri::parse(&args.lake.lake)?;
+    // As exact as the lake's names are, so that the later of two in one second is the later.
+    let at = Utc::now().trunc_subsecs(6);
+    let settings = Ec2Settings {
+        regions: args.region,
+        role_arns: args.role_arn,
+        external_id: args.external_id,
+        endpoint_url: args.endpoint_url,
+    };
+    let described = ec2::describe(&settings).await?;
+    for gap in &described.gaps {
+        printer.warn(&gap.to_string());
+    }
+    let assembled = assemble(described.answers, at);
+    knowledge::warn_of(&assembled.notes, printer);
+    store(&assembled.snapshot, &lake, printer).await
+}
+
+/// Stores a snapshot, unless nothing has changed.
+async fn store(snapshot: &Snapshot, lake: &LakeUri, printer: &Printer) -> anyhow::Result<Outcome> {
+    let lake = Lake::open_or_create(lake).await?;
+    let at = snapshot.at;
     let put = lake
         .put_topology(at, &snapshot.content_hash(), snapshot.to_bytes().into())
         .await?;
@@ -104,7 +157,7 @@ async fn show(args: ShowArgs, printer: &Printer) -> anyhow::Result<Outcome> {
     };
     if snapshots.is_empty() {
         bail!(
-            "the lake `{}` has no topology: `flowscout topology import DIR --lake {}` brings one in",
+            "the lake `{}` has no topology: `flowscout topology sync --lake {}` or `topology import DIR` brings one in",
             args.lake.lake,
             args.lake.lake
         );

@@ -56,13 +56,15 @@ const UNUSED: &[&str] = &[
 /// Wrappers within wrappers are followed this deep; real ones nest twice.
 const DEEPEST_WRAPPER: usize = 4;
 
-/// A list of records of one kind, as one document holds it.
+/// A list of records of one kind, as one document or call has it.
 #[derive(Debug)]
-pub(super) struct Listing {
-    pub(super) kind: Kind,
-    pub(super) records: Vec<Value>,
-    /// False where the answer says that more pages follow, so that what is missing may still exist.
-    pub(super) complete: bool,
+pub struct Listing {
+    /// What kind.
+    pub kind: Kind,
+    /// Each as the AWS CLI prints it, without nulls.
+    pub records: Vec<Value>,
+    /// False where more pages follow that are not here, so that what is missing may still exist.
+    pub complete: bool,
 }
 
 /// What a document holds.

@@ -1,16 +1,18 @@
 //! The network's own topology: read from EC2's JSON, kept as snapshots, asked what an address means.
 //!
 //! ```text
-//! *.json ──> import ──> Snapshot ──> History ──> Network (as of a moment)
-//!                                                  ├─ vantage: which interface, subnet, VPC recorded a flow
-//!                                                  ├─ resolve: what an address means from there
-//!                                                  ├─ outlook: what it can mean at all, from anywhere
-//!                                                  ├─ route:   which route is in force
-//!                                                  └─ subnet.class: public, private_nat, … and why
+//! *.json ──> import ──┐
+//!                     ├──> assemble ──> Snapshot ──> History ──> Network (as of a moment)
+//! API answers ────────┘                                            ├─ vantage: which interface, subnet, VPC recorded a flow
+//!                                                                  ├─ resolve: what an address means from there
+//!                                                                  ├─ outlook: what it can mean at all, from anywhere
+//!                                                                  ├─ route:   which route is in force
+//!                                                                  └─ subnet.class: public, private_nat, … and why
 //! ```
 //!
 //! No detections, no SQL, no network access of its own.
 
+mod assemble;
 mod batches;
 mod build;
 mod class;
@@ -37,11 +39,13 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+pub use assemble::{Answer, Imported, assemble};
 pub use batches::tables;
 pub use class::Class;
+pub use ec2::Listing;
 pub use error::TopologyError;
 pub use history::History;
-pub use import::{Imported, import};
+pub use import::import;
 pub use ip_ranges::{IpRanges, Owner};
 pub use network::{Interface, InterfaceKind, NatGateway, Network, Settings, Subnet, Vpc};
 pub use outlook::{InSubnet, Outlook, Outlooks, Scopes};

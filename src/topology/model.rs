@@ -372,8 +372,17 @@ macro_rules! kinds {
                 }
             }
 
-            pub(super) fn contains(&self, kind: Kind, id: &str) -> bool {
-                match kind { $(Kind::$kind => self.$field.contains_key(id),)* }
+            /// Reads one record, unless there is one of its id already.
+            pub(super) fn push_if_new(&mut self, kind: Kind, value: serde_json::Value) -> Result<(String, Pushed), serde_json::Error> {
+                match kind {
+                    $(Kind::$kind => {
+                        let record: $record = serde_json::from_value(value)?;
+                        let id = record.id().to_owned();
+                        let pushed = if self.$field.contains_key(&id) { Pushed::Same } else { Pushed::New };
+                        self.$field.entry(id.clone()).or_insert(record);
+                        Ok((id, pushed))
+                    })*
+                }
             }
 
             pub(super) fn into_resources(self) -> Resources {

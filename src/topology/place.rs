@@ -1,5 +1,8 @@
 //! Whose a record is and where: EC2 prints neither account nor region, but most records give them away.
 
+use std::collections::BTreeSet;
+use std::fmt;
+
 use serde_json::Value;
 
 /// Account and region, as far as they are known.
@@ -19,6 +22,47 @@ impl Place {
             self.region.clone_from(&other.region);
         }
     }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let region = self.region.as_deref().unwrap_or("an unknown region");
+        match &self.account_id {
+            Some(account_id) => write!(formatter, "account {account_id} in {region}"),
+            None => write!(formatter, "{region}"),
+        }
+    }
+}
+
+/// Account and region of a resource that two accounts have, a peering or an attachment to a transit gateway: the first of
+/// them that was asked, so that whichever was asked can also say that it is gone.
+pub(super) fn place_among(value: &Value, asked: &BTreeSet<Place>) -> Option<Place> {
+    let text = |value: &Value, key: &str| value.get(key)?.as_str().map(str::to_owned);
+    let side = |key: &str| {
+        let side = value.get(key)?;
+        let place = Place {
+            account_id: Some(text(side, "OwnerId")?),
+            region: Some(text(side, "Region")?),
+        };
+        asked.contains(&place).then_some(place)
+    };
+    let owner = |key: &str| {
+        let account_id = Some(text(value, key)?);
+        let is_asked = asked.iter().any(|place| place.account_id == account_id);
+        is_asked.then_some(Place {
+            account_id,
+            region: None,
+        })
+    };
+    side("RequesterVpcInfo")
+        .or_else(|| side("AccepterVpcInfo"))
+        .or_else(|| owner("ResourceOwnerId"))
+        .or_else(|| owner("TransitGatewayOwnerId"))
+}
+
+/// AWS's own: nobody's account.
+pub(super) fn is_aws_own(value: &Value) -> bool {
+    value.get("OwnerId").and_then(Value::as_str) == Some("AWS")
 }
 
 /// Account and region that a record itself names.

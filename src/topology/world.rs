@@ -3,7 +3,8 @@
 use chrono::DateTime;
 use serde_json::{Map, Value, json};
 
-use super::import::{Imported, import_document};
+use super::assemble::Imported;
+use super::import::import_document;
 use super::model::Kind;
 use super::{History, Network, Settings};
 

@@ -12,6 +12,10 @@ mod cli;
 mod decode;
 /// The cases of `tests/detections/<id>/<case>`, found by glob: logs and topology in, findings out.
 mod detect;
+/// What an EC2 says about a made-up network.
+mod ec2_network;
+/// An EC2 and an STS over HTTP inside the test.
+mod ec2_server;
 /// What the modules on the binary stand on: the binary in a clean environment, a small language for logs and topologies, sessions.
 mod harness;
 /// Sources to a lake: batches, bad objects, twice the same, races.
@@ -32,6 +36,8 @@ mod sample;
 mod source;
 /// Statements over a lake: functions, pruning file by file, counting, what is refused.
 mod sql;
+/// `topology sync`: pages, throttling, refusals, regions and roles.
+mod sync;
 /// EC2 answers of real accounts, where they are at hand.
 mod topology;
 /// The `traffic` view against worlds whose truth is known: `SUM(bytes) WHERE counted` is what was sent.

@@ -122,7 +122,7 @@ fn the_later_of_two_that_disagree_counts() {
         imported
             .notes
             .iter()
-            .any(|note| note.contains("`vpc-1`") && note.contains("the later file counts"))
+            .any(|note| note.contains("`vpc-1`") && note.contains("the later counts"))
     );
 }
 
