@@ -16,6 +16,7 @@ mod class;
 mod ec2;
 mod error;
 mod gaps;
+mod group_rules;
 mod history;
 mod import;
 mod ip_ranges;
