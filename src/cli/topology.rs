@@ -1,4 +1,7 @@
-//! `topology import` and `topology show`.
+//! `topology import` and `topology show`; the other commands of `topology` each have a file.
+
+mod explain;
+mod source;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,6 +27,8 @@ pub(super) enum TopologyCommand {
     Import(ImportArgs),
     /// Show subnets: VPC, zone, CIDR, class and why, network ACL
     Show(ShowArgs),
+    /// Explain a subnet, an interface or an address: route tables, routes, class, and why it is not a better one
+    Explain(explain::ExplainArgs),
 }
 
 #[derive(Debug, Args)]
@@ -60,6 +65,7 @@ pub(super) async fn run(
     match command {
         TopologyCommand::Import(args) => import(args, printer).await,
         TopologyCommand::Show(args) => show(args, printer).await,
+        TopologyCommand::Explain(args) => explain::run(args, printer).await,
     }
 }
 

@@ -15,6 +15,7 @@ mod build;
 mod class;
 mod ec2;
 mod error;
+pub(crate) mod explain;
 mod gaps;
 mod group_rules;
 mod history;
@@ -28,6 +29,7 @@ mod route;
 mod show;
 mod snapshot;
 mod vantage;
+mod words;
 #[cfg(test)]
 mod world;
 

@@ -1,0 +1,178 @@
+//! `topology explain`, `diff` and `audit` from outside: what they say, and what they refuse.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::harness::{Ended, Place, World};
+
+const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/sample-logs/topology");
+
+/// A command of `topology` over a folder.
+fn over(folder: &str, arguments: &[&str]) -> Ended {
+    let place = Place::new();
+    let folder = format!("--topology={folder}");
+    place.run(&[&["topology"], arguments, &[folder.as_str()]].concat())
+}
+
+#[track_caller]
+fn refused(ended: Ended) -> String {
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (Some(2), ""),
+        "{ended:?}"
+    );
+    ended.stderr
+}
+
+#[track_caller]
+fn has(text: &str, lines: &[&str]) {
+    for line in lines {
+        assert!(text.contains(line), "`{line}` is not in\n{text}");
+    }
+}
+
+#[test]
+fn explain_says_why_a_subnet_is_isolated_in_ipv4_and_public_in_ipv6() {
+    let table = over(
+        SAMPLE,
+        &["explain", "subnet-01111000020022000", "--format", "table"],
+    )
+    .ok()
+    .stdout;
+    has(
+        &table,
+        &[
+            "subnet       subnet-01111000020022000 (production-data-b)\n",
+            "it is associated with the subnet (rtbassoc-01111000020022000)\n",
+            "IPv4: isolated\n  since rtb-01111000020000004 has only local routes\n",
+            "  not public: no IPv4 route leads to an internet gateway (::/0 → igw-01111000020000000 is of the other family",
+            "IPv6: public\n  since rtb-01111000020000004 sends ::/0 to igw-01111000020000000\n",
+        ],
+    );
+    // A program gets the same facts, as one object.
+    let rows = over(SAMPLE, &["explain", "subnet-01111000020022000"])
+        .ok()
+        .rows();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0]["kind"], "subnet");
+    assert_eq!(rows[0]["families"][1]["class"], "public");
+    let whole = over(
+        SAMPLE,
+        &["explain", "subnet-01111000020022000", "--format", "json"],
+    )
+    .ok()
+    .stdout;
+    assert_eq!(
+        serde_json::from_str::<Value>(&whole).unwrap()["families"],
+        rows[0]["families"]
+    );
+}
+
+#[test]
+fn explain_gives_the_twin_networks_an_answer_each() {
+    let table = over(SAMPLE, &["explain", "10.20.11.31", "--format", "table"])
+        .ok()
+        .stdout;
+    has(
+        &table,
+        &[
+            "Who has it; it means something else in each of these:",
+            "vpc-01111000020000000 (production)",
+            "vpc-04444000020000000 (staging)",
+        ],
+    );
+    let one = over(
+        SAMPLE,
+        &["explain", "10.20.11.31", "--vpc", "vpc-04444000020000000"],
+    )
+    .ok()
+    .rows();
+    assert_eq!(
+        one[0]["held_by"][0]["interface_id"],
+        "eni-04444000020011031"
+    );
+    assert_eq!(one[0]["held_by"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn explain_refuses_what_is_not_there_and_names_what_is() {
+    has(
+        &refused(over(SAMPLE, &["explain", "subnet-0"])),
+        &[
+            "error: no subnet `subnet-0` in the topology as of ",
+            "; there are 13 subnets: subnet-01111000020001000, ",
+        ],
+    );
+    has(
+        &refused(over(SAMPLE, &["explain", "production"])),
+        &["expected a subnet (`subnet-…`), an interface (`eni-…`) or an address, got `production`"],
+    );
+    has(
+        &refused(over(SAMPLE, &["explain", "10.0.0.1", "--format", "csv"])),
+        &["expected `--format` table, json or ndjson"],
+    );
+    let place = Place::new();
+    has(
+        &refused(place.run(&["topology", "explain", "10.0.0.1", "--lake", "lake"])),
+        &["lake"],
+    );
+}
+
+#[test]
+fn explain_reads_a_lake_as_of_a_time() {
+    let place = Place::new();
+    let world = |target: &str| {
+        World::new().vpc("vpc-1", "10.0.0.0/16").subnet(
+            "subnet-a",
+            "vpc-1",
+            &["10.0.0.0/24"],
+            &[("0.0.0.0/0", target)],
+        )
+    };
+    for (at, target) in [("2026-03-01", "tgw-1"), ("2026-03-05", "igw-1")] {
+        world(target).put(&place);
+        place
+            .run(&[
+                "topology", "import", "topology", "--lake", "lake", "--at", at,
+            ])
+            .ok();
+    }
+    let class = |at: &[&str]| {
+        let arguments = [&["topology", "explain", "subnet-a", "--lake", "lake"], at].concat();
+        place.run(&arguments).ok().rows()[0]["families"][0]["class"].clone()
+    };
+    assert_eq!(class(&[]), "public");
+    assert_eq!(class(&["--at", "2026-03-04"]), "private_tgw");
+}
+
+/// Folders of real exports, where they are at hand.
+fn fixtures() -> Vec<String> {
+    let root = std::env::var_os("FLOWSCOUT_FIXTURES").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures"),
+        Into::into,
+    );
+    [
+        "cloudmapper",
+        "cartography",
+        "aws-cli",
+        "cloud-custodian/ec2_igw_subnet",
+    ]
+    .iter()
+    .map(|name| root.join("topology").join(name))
+    .filter(|folder| folder.is_dir())
+    .map(|folder| folder.display().to_string())
+    .collect()
+}
+
+#[test]
+fn explain_has_something_to_say_about_every_subnet_of_real_exports() {
+    for folder in fixtures() {
+        for subnet in over(&folder, &["show"]).ok().rows() {
+            let id = subnet["subnet_id"].as_str().unwrap();
+            let explained = over(&folder, &["explain", id, "--format", "table"]).ok();
+            has(&explained.stdout, &[id, "route table"]);
+        }
+        over(&folder, &["explain", "10.0.0.5", "--format", "table"]).ok();
+    }
+}
