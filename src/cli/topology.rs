@@ -1,5 +1,6 @@
 //! `topology import` and `topology show`; the other commands of `topology` each have a file.
 
+mod diff;
 mod explain;
 mod source;
 
@@ -29,6 +30,8 @@ pub(super) enum TopologyCommand {
     Show(ShowArgs),
     /// Explain a subnet, an interface or an address: route tables, routes, class, and why it is not a better one
     Explain(explain::ExplainArgs),
+    /// Say what changed from one time to another, subnets that turned public first
+    Diff(diff::DiffArgs),
 }
 
 #[derive(Debug, Args)]
@@ -66,6 +69,7 @@ pub(super) async fn run(
         TopologyCommand::Import(args) => import(args, printer).await,
         TopologyCommand::Show(args) => show(args, printer).await,
         TopologyCommand::Explain(args) => explain::run(args, printer).await,
+        TopologyCommand::Diff(args) => diff::run(args, printer).await,
     }
 }
 

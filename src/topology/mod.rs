@@ -13,6 +13,7 @@
 mod batches;
 mod build;
 mod class;
+pub(crate) mod diff;
 mod ec2;
 mod error;
 pub(crate) mod explain;

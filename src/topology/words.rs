@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use super::model::{NetworkAclEntry, SecurityGroupRule};
+use super::model::{self, NetworkAclEntry, SecurityGroupRule};
 
 /// A list names this many; the rest are counted.
 const MOST_NAMED: usize = 6;
@@ -13,6 +13,11 @@ pub(super) fn named(id: &str, name: Option<&str>) -> String {
         Some(name) if !name.is_empty() => format!("{id} ({name})"),
         _ => id.to_owned(),
     }
+}
+
+/// An id, and the `Name` tag where there is one.
+pub(super) fn tagged(id: &str, tags: &[model::Tag]) -> String {
+    named(id, model::tag(tags, "Name"))
 }
 
 /// The first few of a list, and how many more there are.

@@ -146,6 +146,178 @@ fn explain_reads_a_lake_as_of_a_time() {
     assert_eq!(class(&["--at", "2026-03-04"]), "private_tgw");
 }
 
+/// A lake with a network that changes twice.
+fn changing_lake() -> Place {
+    let place = Place::new();
+    let world = |target: &str, addrs: &[&str]| {
+        World::new()
+            .vpc("vpc-1", "10.0.0.0/16")
+            .subnet(
+                "subnet-a",
+                "vpc-1",
+                &["10.0.0.0/24"],
+                &[("0.0.0.0/0", target)],
+            )
+            .interface("eni-a", "vpc-1", "subnet-a", addrs)
+    };
+    for (at, target, addrs) in [
+        ("2026-03-01", "tgw-1", &["10.0.0.5"][..]),
+        ("2026-03-05", "igw-1", &["10.0.0.5", "10.0.0.6"][..]),
+        ("2026-03-09", "tgw-1", &["10.0.0.5", "10.0.0.6"][..]),
+    ] {
+        world(target, addrs).put(&place);
+        place
+            .run(&[
+                "topology", "import", "topology", "--lake", "lake", "--at", at,
+            ])
+            .ok();
+    }
+    place
+}
+
+#[test]
+fn diff_says_what_turned_public_first() {
+    let place = changing_lake();
+    let table = place
+        .run(&[
+            "topology",
+            "diff",
+            "2026-03-02",
+            "2026-03-06",
+            "--lake",
+            "lake",
+            "--format",
+            "table",
+        ])
+        .ok();
+    assert_eq!(
+        table.stdout,
+        "Turned public\n  subnet-a turned public in IPv4 (was private_tgw): rtb-of-subnet-a gained 0.0.0.0/0 → igw-1\n\n\
+         Routes\n  rtb-of-subnet-a sends 0.0.0.0/0 to igw-1, no longer to tgw-1\n\n\
+         Interfaces\n  eni-a gained 10.0.0.6\n"
+    );
+    has(
+        &table.stderr,
+        &["3 changes between the snapshots of 2026-03-01T00:00:00Z and 2026-03-05T00:00:00Z"],
+    );
+    let rows = place
+        .run(&[
+            "topology",
+            "diff",
+            "2026-03-02",
+            "2026-03-06",
+            "--lake",
+            "lake",
+        ])
+        .ok()
+        .rows();
+    let keys: Vec<&String> = rows[0].as_object().unwrap().keys().collect();
+    assert_eq!(
+        keys,
+        [
+            "kind",
+            "id",
+            "change",
+            "before",
+            "after",
+            "words",
+            "account_id",
+            "region",
+            "vpc_id"
+        ]
+    );
+    assert_eq!(rows[0]["change"], "turned_public");
+    assert_eq!(
+        (&rows[0]["before"], &rows[0]["after"]),
+        (&"private_tgw".into(), &"public".into())
+    );
+    // Since then it was mended: from the first snapshot to the last only the address is new.
+    let since = place
+        .run(&["topology", "diff", "2026-03-01", "--lake", "lake"])
+        .ok();
+    assert_eq!(since.rows().len(), 1);
+    assert_eq!(since.rows()[0]["kind"], "interface_address");
+}
+
+#[test]
+fn diff_says_when_there_is_nothing_to_compare() {
+    let place = changing_lake();
+    let same = place
+        .run(&[
+            "topology",
+            "diff",
+            "2026-03-02",
+            "2026-03-03",
+            "--lake",
+            "lake",
+        ])
+        .ok();
+    assert_eq!(same.stdout, "");
+    has(
+        &same.stderr,
+        &[
+            "warning: both times see the same snapshot, of 2026-03-01T00:00:00Z",
+            "nothing changed",
+        ],
+    );
+    let before_all = place
+        .run(&[
+            "topology",
+            "diff",
+            "2026-01-01",
+            "2026-03-06",
+            "--lake",
+            "lake",
+        ])
+        .ok();
+    has(
+        &before_all.stderr,
+        &[
+            "warning: no snapshot is as old as 2026-01-01T00:00:00Z: the earliest, of 2026-03-01T00:00:00Z, stands for it",
+        ],
+    );
+    has(
+        &refused(place.run(&[
+            "topology",
+            "diff",
+            "2026-03-06",
+            "2026-03-02",
+            "--lake",
+            "lake",
+        ])),
+        &["error: the first time is after the second", "swap them"],
+    );
+    has(
+        &refused(place.run(&["topology", "diff", "--lake", "lake"])),
+        &["expected two times"],
+    );
+}
+
+#[test]
+fn diff_compares_two_folders() {
+    let place = Place::new();
+    for (name, target) in [("one", "tgw-1"), ("two", "igw-1")] {
+        World::new()
+            .vpc("vpc-1", "10.0.0.0/16")
+            .subnet(
+                "subnet-a",
+                "vpc-1",
+                &["10.0.0.0/24"],
+                &[("0.0.0.0/0", target)],
+            )
+            .put(&place);
+        std::fs::rename(place.path("topology"), place.path(name)).unwrap();
+    }
+    let arguments = ["topology", "diff", "--topology", "one", "--topology", "two"];
+    let rows = place.run(&arguments).ok().rows();
+    assert_eq!(rows.len(), 2);
+    assert_eq!(rows[0]["change"], "turned_public");
+    has(
+        &refused(place.run(&arguments[..4])),
+        &["expected two times and a lake, or `--topology A --topology B` without times"],
+    );
+}
+
 /// Folders of real exports, where they are at hand.
 fn fixtures() -> Vec<String> {
     let root = std::env::var_os("FLOWSCOUT_FIXTURES").map_or_else(

@@ -40,6 +40,24 @@ impl TopologySource {
         }
     }
 
+    /// Each folder as a snapshot of its own, a second apart, in the order in which they were named.
+    pub(super) fn folders_history(
+        &self,
+        now: DateTime<Utc>,
+        printer: &Printer,
+    ) -> anyhow::Result<History> {
+        let mut snapshots = Vec::new();
+        let mut at = now.trunc_subsecs(0) - chrono::TimeDelta::seconds(60);
+        for path in &self.topology {
+            snapshots.extend(knowledge::import(std::slice::from_ref(path), at, printer)?);
+            at += chrono::TimeDelta::seconds(1);
+        }
+        Ok(History::new(
+            snapshots,
+            knowledge::settings(&self.addresses)?,
+        ))
+    }
+
     async fn lake_history(&self) -> anyhow::Result<History> {
         let uri = &self.lake.lake;
         let settings = knowledge::settings(&self.addresses)?;

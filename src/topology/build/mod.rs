@@ -53,6 +53,7 @@ impl Network {
             at,
             transit: transit(&resources, &tables, &vpc_index),
             resources,
+            coverage: Arc::default(),
             settings,
             vpcs,
             subnets,
