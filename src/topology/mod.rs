@@ -32,7 +32,7 @@ mod snapshot;
 mod vantage;
 mod words;
 #[cfg(test)]
-mod world;
+pub(crate) mod world;
 
 use std::fmt;
 use std::net::IpAddr;

@@ -300,6 +300,35 @@ impl Network {
             || self.coverage.iter().any(|covered| covered.kind == kind)
     }
 
+    /// True if all resources of a kind are known, of an account and region: what is not there does not exist.
+    pub(crate) fn knows_all_of(
+        &self,
+        kind: Kind,
+        account_id: Option<&str>,
+        region: Option<&str>,
+    ) -> bool {
+        self.coverage.iter().any(|covered| {
+            covered.kind == kind
+                && covered.account_id.as_deref() == account_id
+                && covered.region.as_deref() == region
+        })
+    }
+
+    /// Transit gateways and core networks, by id, each with the VPCs on it that the topology has, by id.
+    pub(crate) fn transit_gateways(&self) -> Vec<(&str, Vec<&Vpc>)> {
+        let mut gateways: Vec<(&str, Vec<&Vpc>)> = self
+            .transit
+            .iter()
+            .map(|(id, vpcs)| {
+                let mut vpcs: Vec<&Vpc> = vpcs.iter().map(|&vpc| &self.vpcs[vpc]).collect();
+                vpcs.sort_by(|a, b| a.id.cmp(&b.id));
+                (id.as_ref(), vpcs)
+            })
+            .collect();
+        gateways.sort_by_key(|(id, _)| *id);
+        gateways
+    }
+
     /// What is known of addresses besides the topology.
     pub fn settings(&self) -> &Settings {
         &self.settings
