@@ -1,5 +1,6 @@
 //! `topology import` and `topology show`; the other commands of `topology` each have a file.
 
+mod audit;
 mod diff;
 mod explain;
 mod source;
@@ -32,6 +33,8 @@ pub(super) enum TopologyCommand {
     Explain(explain::ExplainArgs),
     /// Say what changed from one time to another, subnets that turned public first
     Diff(diff::DiffArgs),
+    /// Check the network's design: zones, CIDRs, private subnets that are public, NAT, network ACLs, flow logs
+    Audit(audit::AuditArgs),
 }
 
 #[derive(Debug, Args)]
@@ -70,6 +73,7 @@ pub(super) async fn run(
         TopologyCommand::Show(args) => show(args, printer).await,
         TopologyCommand::Explain(args) => explain::run(args, printer).await,
         TopologyCommand::Diff(args) => diff::run(args, printer).await,
+        TopologyCommand::Audit(args) => audit::run(args, printer).await,
     }
 }
 

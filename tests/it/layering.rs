@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module may name of the crate, beside itself.
-const MAY_USE: [(&str, &[&str]); 12] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("source", &[]),
     ("decode", &[]),
     ("batch", &["decode"]),
@@ -20,12 +20,13 @@ const MAY_USE: [(&str, &[&str]); 12] = [
         ],
     ),
     ("detect", &["topology", "policy", "session"]),
+    ("audit", &["topology", "nacl", "detect"]),
     ("report", &["policy", "session", "detect"]),
     (
         "cli",
         &[
             "source", "decode", "batch", "lake", "ingest", "topology", "nacl", "policy", "session",
-            "detect", "report",
+            "detect", "audit", "report",
         ],
     ),
 ];

@@ -318,6 +318,125 @@ fn diff_compares_two_folders() {
     );
 }
 
+#[test]
+fn audit_of_the_sample_finds_the_back_door_first() {
+    let ended = over(SAMPLE, &["audit"]).ok();
+    let found: Vec<String> = ended
+        .rows()
+        .iter()
+        .map(|finding| {
+            let text = |key: &str| finding[key].as_str().unwrap_or("-");
+            let object = finding["subnet_id"].as_str().unwrap_or(text("vpc_id"));
+            format!("{} {} {object}", text("severity"), text("detection"))
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "high audit_private_subnet_public subnet-01111000020022000",
+            "low audit_nacl_allows_all vpc-01111000020000000",
+            "low audit_nacl_allows_all vpc-04444000020000000",
+            "low audit_nacl_allows_all vpc-04444000040000000",
+            "low audit_nat_across_zones subnet-04444000040012000",
+            "low audit_zone_without_partner vpc-04444000040000000",
+            "info audit_zone_without_partner vpc-04444000020000000",
+        ]
+    );
+    has(
+        &ended.stderr,
+        &["7 findings; 3 VPCs, 13 subnets, 25 interfaces as of "],
+    );
+    // The keys of every finding, in their order.
+    let keys: Vec<String> = ended.rows()[0]
+        .as_object()
+        .unwrap()
+        .keys()
+        .cloned()
+        .collect();
+    assert_eq!(
+        keys.join(" "),
+        "fingerprint detection severity title first_seen last_seen account_id region vpc_id subnet_id interface_id src_addr dst_addr \
+         dst_subnet_id dst_port protocol flows packets bytes reason evidence expected_by"
+    );
+    let table = over(SAMPLE, &["audit", "--format", "table"]).ok().stdout;
+    has(
+        &table,
+        &[
+            "Private subnet routed to an internet gateway (audit_private_subnet_public): 1\n",
+            "NAT gateway in another zone (audit_nat_across_zones): 1\n",
+        ],
+    );
+}
+
+#[test]
+fn audit_fails_a_pipeline_and_heeds_the_policy() {
+    let code = |arguments: &[&str]| over(SAMPLE, &[&["audit"], arguments].concat()).code;
+    assert_eq!(code(&["--fail-on", "high"]), Some(1));
+    assert_eq!(code(&["--fail-on", "critical"]), Some(0));
+    let place = Place::new();
+    place.put(
+        "policy.toml",
+        "[[expect]]\ndetection = \"audit_private_subnet_public\"\nsubnets = [\"tag:Name=production-data-b\"]\nreason = \"known\"\n",
+    );
+    let folder = format!("--topology={SAMPLE}");
+    let audit = |more: &[&str]| {
+        let arguments = [
+            &[
+                "topology",
+                "audit",
+                &folder,
+                "--policy",
+                "policy.toml",
+                "--fail-on",
+                "high",
+            ],
+            more,
+        ]
+        .concat();
+        place.run(&arguments).ok()
+    };
+    let hidden = audit(&[]);
+    assert_eq!(hidden.rows().len(), 6);
+    has(
+        &hidden.stderr,
+        &["6 findings, 1 expected by the policy (--all shows them); "],
+    );
+    assert_eq!(audit(&["--all"]).rows()[0]["expected_by"], "known");
+}
+
+#[test]
+fn audit_compares_with_the_blocks_on_premises() {
+    let rows = over(
+        SAMPLE,
+        &[
+            "audit",
+            "--on-premises",
+            "10.40.0.0/20",
+            "--on-premises",
+            "192.168.0.0/16",
+        ],
+    )
+    .ok()
+    .rows();
+    let found: Vec<&Value> = rows
+        .iter()
+        .filter(|finding| finding["detection"] == "audit_cidr_overlap_on_premises")
+        .collect();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0]["vpc_id"], "vpc-04444000040000000");
+    assert_eq!(
+        found[0]["evidence"]["cidrs"],
+        serde_json::json!(["10.40.0.0/20"])
+    );
+}
+
+#[test]
+fn audit_runs_over_real_exports() {
+    for folder in fixtures() {
+        over(&folder, &["audit"]).ok();
+    }
+}
+
 /// Folders of real exports, where they are at hand.
 fn fixtures() -> Vec<String> {
     let root = std::env::var_os("FLOWSCOUT_FIXTURES").map_or_else(
