@@ -149,6 +149,7 @@ pub(super) fn incomplete_flow_logs(network: &Network) -> Vec<Problem> {
                 let here: Vec<&Interface> = here.copied().collect();
                 problems.extend(of_subnet(network, subnet, &own, &here, &of));
             }
+            problems.extend(of_strays(network, vpc, &whole, &interfaces, &of));
         } else {
             problems.push(of_vpc(network, vpc, &whole));
         }
@@ -225,6 +226,41 @@ fn of_subnet<'n>(
     };
     let reason = format!("{}{some}: {words}", subnet_named(subnet));
     let problem = Problem::of_subnet(subnet, severity, reason).with_ids("interface", &ids);
+    Some(with_logs(problem, state, lack))
+}
+
+/// Interfaces whose subnet the topology does not have: nothing but their VPC is there to name them.
+fn of_strays<'n>(
+    network: &Network,
+    vpc: &Vpc,
+    whole: &Recorded<'n>,
+    interfaces: &[&Interface],
+    of: &impl Fn(&str) -> Recorded<'n>,
+) -> Option<Problem> {
+    let lacking: Vec<(&str, Recorded<'_>)> = interfaces
+        .iter()
+        .filter_map(|interface| {
+            let subnet_id = interface.subnet_id.as_deref().unwrap_or_default();
+            if network.subnet(subnet_id).is_some() {
+                return None;
+            }
+            let recorded = of(&interface.id).within(&of(subnet_id).within(whole));
+            (!recorded.is_complete()).then_some((interface.id.as_ref(), recorded))
+        })
+        .collect();
+    let (_, lack) = lacking
+        .iter()
+        .max_by_key(|(_, recorded)| recorded.lack().0)?;
+    let (severity, state, words) = lack.lack();
+    let ids: Vec<&str> = lacking.iter().map(|(id, _)| *id).collect();
+    let names: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
+    let reason = format!(
+        "{} for {} in subnets that the topology lacks, {}: {words}",
+        vpc_named(vpc),
+        counted(ids.len(), "interface"),
+        listed(&names)
+    );
+    let problem = Problem::of_vpc(vpc, severity, reason).with_ids("interface", &ids);
     Some(with_logs(problem, state, lack))
 }
 

@@ -498,6 +498,17 @@ fn a_flow_log_of_a_subnet_or_an_interface_records_its_part() {
             "subnet-app-a for 1 of 2 interfaces, eni-a2: no flow log",
         )],
     );
+    let stray = of_one
+        .flow_log("fl-5", "subnet-app-a", "ALL", "SUCCESS")
+        .interface("eni-x", "vpc-1", "subnet-x", &["10.0.7.5"], None);
+    expect(
+        &stray,
+        &[(
+            "flow_log_incomplete",
+            "medium",
+            "vpc-1 for 1 interface in subnets that the topology lacks, eni-x: no flow log",
+        )],
+    );
 }
 
 #[test]

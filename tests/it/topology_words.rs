@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::harness::{Ended, Place, World};
+use crate::harness::{Ended, Place, V2, World, flow, log};
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/sample-logs/topology");
 
@@ -237,6 +237,48 @@ fn diff_says_what_turned_public_first() {
         .ok();
     assert_eq!(since.rows().len(), 1);
     assert_eq!(since.rows()[0]["kind"], "interface_address");
+}
+
+#[test]
+fn detect_finds_what_diff_says_first() {
+    let place = changing_lake();
+    let minute = flow("eni-a", ("10.0.0.5", 40_000), ("10.0.0.6", 443)).at("2026-03-05T08:00:00Z");
+    place.put("logs/a.log", log(V2, &[minute]));
+    place.run(&["ingest", "logs", "--lake", "lake"]).ok();
+    let detect = |from: &str, to: &str, format: &str| {
+        place
+            .run(&[
+                "detect",
+                "topology_drift_public",
+                "--lake",
+                "lake",
+                "--from",
+                from,
+                "--to",
+                to,
+                "--format",
+                format,
+            ])
+            .ok()
+    };
+    let rows = detect("2026-03-05", "2026-03-06", "ndjson").rows();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(
+        (&rows[0]["severity"], &rows[0]["subnet_id"]),
+        (&"high".into(), &"subnet-a".into())
+    );
+    assert_eq!(
+        rows[0]["reason"],
+        "subnet-a turned public in IPv4 (it was private_tgw, now rtb-of-subnet-a sends 0.0.0.0/0 to igw-1; by 2026-03-09T00:00:00Z it no longer was)"
+    );
+    has(
+        &detect("2026-03-05", "2026-03-06", "table").stdout,
+        &[
+            "Subnet turned public (topology_drift_public): 1\n",
+            " where ",
+        ],
+    );
+    assert_eq!(detect("2026-03-06", "2026-03-10", "ndjson").stdout, "");
 }
 
 #[test]

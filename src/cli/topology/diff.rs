@@ -12,7 +12,7 @@ use super::source::TopologySource;
 use crate::cli::Outcome;
 use crate::cli::printer::Printer;
 use crate::cli::time::TimeArg;
-use crate::report::{Format, write_rows};
+use crate::report::{Format, printable, write_rows};
 use crate::topology::diff::{Change, Difference};
 use crate::topology::{History, Network};
 
@@ -121,13 +121,7 @@ fn text(changes: &[Change]) -> String {
             text.push_str(&format!("{heading}\n"));
             last = heading;
         }
-        // Names are written by others, and must not steer a terminal.
-        let words: String = change
-            .words
-            .chars()
-            .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-            .collect();
-        text.push_str(&format!("  {words}\n"));
+        text.push_str(&format!("  {}\n", printable(&change.words)));
     }
     text
 }

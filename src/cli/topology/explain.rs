@@ -10,7 +10,7 @@ use super::source::TopologySource;
 use crate::cli::Outcome;
 use crate::cli::printer::Printer;
 use crate::cli::time::TimeArg;
-use crate::report::{Format, key_values, plain_table};
+use crate::report::{Format, key_values, plain_table, printable};
 use crate::topology::explain::{
     AddressExplained, Explained, FamilyExplained, Group, Holder, InterfaceExplained, NotBetter,
     RouteExplained, Rules, Seen, SubnetExplained, VpcNamed, What,
@@ -46,7 +46,7 @@ pub(super) async fn run(args: ExplainArgs, printer: &Printer) -> anyhow::Result<
     let explained = network.explain(&args.subject, args.vpc.as_deref())?;
     let text = match format {
         Format::Json => format!("{}\n", serde_json::to_string_pretty(&explained)?),
-        Format::Table => text(&explained),
+        Format::Table => printable(&text(&explained)),
         _ => format!("{}\n", serde_json::to_string(&explained)?),
     };
     printer.data(text.as_bytes())?;
