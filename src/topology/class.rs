@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 use super::Family;
 use super::network::Network;
 
-pub(super) use judge::{Judged, SetOn, Verdict, block_mode, judge};
+pub(super) use judge::{Judged, SetOn, Verdict, block_mode, judge, judge_for_nat};
 
 /// How a subnet reaches the outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -96,7 +96,13 @@ fn subnet_text(subnet: &SubnetExplained) -> String {
             "Block Public Access",
             format!(
                 "{}, set on the {}: {}",
-                block.mode, block.set_on, block.means
+                block.mode,
+                if block.set_on == "vpc" {
+                    "VPC"
+                } else {
+                    "subnet"
+                },
+                block.means
             ),
         ));
     }
@@ -208,8 +214,18 @@ fn interface_text(interface: &InterfaceExplained) -> String {
     if !interface.prefixes.is_empty() {
         pairs.push(("prefixes", interface.prefixes.join(", ")));
     }
-    if !interface.public_addresses.is_empty() {
-        pairs.push(("public addresses", interface.public_addresses.join(", ")));
+    let is_said = |public: &&String| {
+        let mut own = interface.addresses.iter();
+        own.any(|address| address.public_address.as_ref() == Some(*public))
+    };
+    let others: Vec<&str> = interface
+        .public_addresses
+        .iter()
+        .filter(|public| !is_said(public))
+        .map(String::as_str)
+        .collect();
+    if !others.is_empty() {
+        pairs.push(("public addresses", others.join(", ")));
     }
     for sentence in &interface.reach {
         pairs.push(("reach", sentence.clone()));

@@ -60,6 +60,14 @@ pub(in crate::topology) fn judge<'n>(
     of_subnet(network, subnet, family, User::Host, 0)
 }
 
+/// Judges a subnet as a NAT gateway in it sees it: Block Public Access may let it out, and hosts not.
+pub(in crate::topology) fn judge_for_nat<'n>(
+    network: &'n Network,
+    subnet: &'n Subnet,
+) -> Judged<'n> {
+    of_subnet(network, subnet, Family::V4, User::NatGateway, 0)
+}
+
 fn of_subnet<'n>(
     network: &'n Network,
     subnet: &'n Subnet,

@@ -140,6 +140,19 @@ impl<'n> Compare<'n> {
             }
         }
         self.vpc_gateways();
+        if self.knows(Kind::TransitGatewayVpcAttachments) {
+            let pairs = Self::pairs(
+                &self.before.resources.transit_gateway_vpc_attachments,
+                &self.after.resources.transit_gateway_vpc_attachments,
+                |attachment| &attachment.transit_gateway_attachment_id,
+            );
+            for (id, pair) in pairs {
+                let attachment = newest(&pair);
+                let (place, name) = (place!(attachment), tagged(id, &attachment.tags));
+                let words = |of: &model::TransitGatewayVpcAttachment| Some(attachment_words(of));
+                self.compared("transit_gateway_attachment", id, &pair, place, &name, words);
+            }
+        }
         if self.knows(Kind::VpcEndpoints) {
             let pairs = Self::pairs(
                 &self.before.resources.vpc_endpoints,
@@ -401,6 +414,18 @@ fn peering_words(peering: &model::VpcPeeringConnection) -> String {
         peering.status.code.as_deref().unwrap_or("state not known"),
         side(&peering.requester_vpc_info),
         side(&peering.accepter_vpc_info)
+    )
+}
+
+fn attachment_words(attachment: &model::TransitGatewayVpcAttachment) -> String {
+    format!(
+        "{} on {}, {}",
+        attachment.vpc_id.as_deref().unwrap_or("a VPC"),
+        attachment
+            .transit_gateway_id
+            .as_deref()
+            .unwrap_or("a transit gateway"),
+        attachment.state.as_deref().unwrap_or("state not known")
     )
 }
 

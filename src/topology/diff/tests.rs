@@ -209,6 +209,23 @@ fn cidrs_gateways_and_flow_logs_come_last() {
 }
 
 #[test]
+fn a_vpc_that_joined_a_transit_gateway_is_said() {
+    let attachment = |id: &str, vpc: &str| json!({"TransitGatewayAttachmentId": id, "TransitGatewayId": "tgw-1", "VpcId": vpc, "State": "available"});
+    let before = world(&[]).add(
+        Kind::TransitGatewayVpcAttachments,
+        attachment("tgw-attach-1", "vpc-1"),
+    );
+    let after = before.clone().add(
+        Kind::TransitGatewayVpcAttachments,
+        attachment("tgw-attach-2", "vpc-2"),
+    );
+    assert_eq!(
+        changes(&before, &after),
+        ["transit_gateway_attachment added: tgw-attach-2 is new: vpc-2 on tgw-1, available"]
+    );
+}
+
+#[test]
 fn what_one_side_says_nothing_of_is_noted_and_no_change() {
     let with_interface = world(&[]).interface("eni-1", "vpc-1", "subnet-1", &["10.0.1.5"], None);
     let difference = difference(&world(&[]), &with_interface);

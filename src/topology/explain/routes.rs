@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-use super::owned;
-use crate::topology::class::{Judged, Verdict, judge};
+use crate::topology::class::{Judged, Verdict, judge, judge_for_nat};
 use crate::topology::network::{NatGateway, Network, Subnet, Vpc};
 use crate::topology::route::{Line, RouteTable, RouteTarget};
 use crate::topology::words::{listed, named};
@@ -56,6 +55,7 @@ pub(crate) struct NatExplained {
     pub(crate) public_addresses: Vec<String>,
     pub(crate) subnet_id: Option<String>,
     pub(crate) availability_zone: Option<String>,
+    /// As a NAT gateway in it sees it, in IPv4.
     pub(crate) subnet_class: Option<Class>,
     pub(crate) subnet_class_reason: Option<String>,
 }
@@ -322,13 +322,18 @@ impl Routes<'_> {
                         words.push_str(&format!(", not this subnet's {own}"));
                     }
                 }
-                if let Some(class) = subnet.class(Family::V4) {
-                    words.push_str(&format!(
-                        "; that subnet is {}: {}",
-                        class.as_str(),
-                        subnet.class_reason(Family::V4).unwrap_or_default()
-                    ));
-                }
+                let for_nat = judge_for_nat(self.network, subnet).classified;
+                let for_whom = match subnet.class(Family::V4) {
+                    Some(class) if class != for_nat.class => {
+                        format!("{} for hosts, and for it ", class.as_str())
+                    }
+                    _ => String::new(),
+                };
+                words.push_str(&format!(
+                    "; that subnet is {for_whom}{}: {}",
+                    for_nat.class.as_str(),
+                    for_nat.reason
+                ));
             }
             None if !nat.is_regional => words.push_str(", whose subnet is not in the topology"),
             None => {}
@@ -344,6 +349,7 @@ impl Routes<'_> {
     fn nat(&self, id: &str) -> Option<NatExplained> {
         let nat = self.network.nat_gateway(id)?;
         let subnet = nat.subnet.map(|subnet| &self.network.subnets[subnet]);
+        let for_nat = subnet.map(|subnet| judge_for_nat(self.network, subnet).classified);
         Some(NatExplained {
             nat_gateway_id: nat.id.to_string(),
             connectivity_type: if nat.is_public { "public" } else { "private" },
@@ -356,8 +362,8 @@ impl Routes<'_> {
                 .collect(),
             subnet_id: nat.record.subnet_id.clone(),
             availability_zone: subnet.and_then(|subnet| subnet.record.availability_zone.clone()),
-            subnet_class: subnet.and_then(|subnet| subnet.class(Family::V4)),
-            subnet_class_reason: owned(subnet.and_then(|subnet| subnet.class_reason(Family::V4))),
+            subnet_class: for_nat.as_ref().map(|judged| judged.class),
+            subnet_class_reason: for_nat.map(|judged| judged.reason),
         })
     }
 

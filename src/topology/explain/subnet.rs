@@ -110,9 +110,9 @@ impl Network {
                 },
                 means: match mode {
                     "block-ingress" => {
-                        "internet gateways let nothing in that was not asked for; NAT gateways and egress-only gateways still work"
+                        "internet gateways pass only what NAT gateways open, and nothing of hosts; egress-only internet gateways still work"
                     }
-                    _ => "internet gateways and egress-only gateways pass nothing, either way",
+                    _ => "internet gateways and egress-only internet gateways pass nothing, either way",
                 },
             }),
             route_table: self.explain_table(subnet),

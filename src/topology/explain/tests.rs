@@ -153,6 +153,24 @@ fn what_stands_in_the_way_of_a_better_class_is_named() {
 }
 
 #[test]
+fn a_nat_gateway_may_get_out_where_hosts_may_not() {
+    let world = world(&[("0.0.0.0/0", "nat-1")]).with(
+        Kind::Vpcs,
+        "BlockPublicAccessStates",
+        json!({"InternetGatewayBlockMode": "block-ingress"}),
+    );
+    let explained = explained(&world, "subnet-1", None);
+    assert_eq!(explained["families"][0]["class"], "private_nat");
+    let v4 = routes(&explained, 0);
+    assert!(
+        v4.last().unwrap().3.contains(
+            "; that subnet is isolated for hosts, and for it public: rtb-public sends 0.0.0.0/0 to igw-1"
+        ),
+        "{v4:#?}"
+    );
+}
+
+#[test]
 fn of_two_routes_with_one_destination_the_loser_says_why() {
     let world = world(&[
         ("10.9.0.0/16", "vgw-1~"),
