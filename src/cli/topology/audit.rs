@@ -17,8 +17,6 @@ use crate::topology::{History, Network};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct AuditArgs {
-    #[command(flatten)]
-    source: TopologySource,
     /// As of this time: RFC 3339, a date, or a duration back from now [default: the latest snapshot]
     #[arg(long, value_name = "T", value_parser = TimeArg::parse)]
     at: Option<TimeArg>,
@@ -31,6 +29,8 @@ pub(in crate::cli) struct AuditArgs {
     /// Exit with 1 if an unexpected finding is at least this severe: info, low, medium, high, critical
     #[arg(long, value_name = "SEVERITY")]
     fail_on: Option<Severity>,
+    #[command(flatten)]
+    source: TopologySource,
 }
 
 pub(super) async fn run(args: AuditArgs, printer: &Printer) -> anyhow::Result<Outcome> {
