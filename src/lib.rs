@@ -22,6 +22,7 @@
 //! | [`policy`] | what the network's owner expects |
 //! | [`session`] | the only place that builds a DataFusion context |
 //! | [`detect`] | detections as SQL files, and the findings they give |
+//! | [`audit`] | checks of the network's design, which give findings too |
 //! | [`report`] | findings and result rows as table, JSON, NDJSON, CSV, Parquet |
 //! | [`cli`] | the commands |
 
@@ -33,6 +34,7 @@
     )
 )]
 
+pub mod audit;
 pub mod batch;
 pub mod cli;
 pub mod decode;

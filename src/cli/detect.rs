@@ -12,6 +12,7 @@ use super::knowledge;
 use super::notes;
 use super::printer::Printer;
 use super::time::TimeArg;
+use crate::audit;
 use crate::detect::{self, Catalog, DetectError, Detection, Finding, Window};
 use crate::lake::{Lake, LakeUri};
 use crate::policy::Policy;
@@ -78,7 +79,7 @@ pub(super) async fn run(
 
 /// What is to be run, checked before anything is read.
 pub(super) struct Chosen {
-    /// The ids of all detections there are.
+    /// The ids of all detections there are, and of the checks of `topology audit`: one policy serves both.
     known: Vec<String>,
     detections: Vec<Detection>,
     parameters: BTreeMap<String, String>,
@@ -115,6 +116,7 @@ impl Chosen {
                 .all()
                 .iter()
                 .map(|detection| detection.id.clone())
+                .chain(audit::checks().map(|check| check.id.to_owned()))
                 .collect(),
             detections,
             parameters: args.param.iter().cloned().collect(),

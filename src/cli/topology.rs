@@ -1,4 +1,9 @@
-//! `topology import`, `topology sync` and `topology show`.
+//! `topology import`, `topology sync` and `topology show`; the other commands of `topology` each have a file.
+
+mod audit;
+mod diff;
+mod explain;
+mod source;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,6 +37,12 @@ pub(super) enum TopologyCommand {
     Sync(SyncArgs),
     /// Show subnets: VPC, zone, CIDR, class and why, network ACL
     Show(ShowArgs),
+    /// Explain a subnet, an interface or an address: route tables, routes, class, and why it is not a better one
+    Explain(explain::ExplainArgs),
+    /// Say what changed from one time to another, subnets that turned public first
+    Diff(diff::DiffArgs),
+    /// Check the network's design: zones, CIDRs, private subnets that are public, NAT, network ACLs, flow logs
+    Audit(audit::AuditArgs),
 }
 
 #[derive(Debug, Args)]
@@ -87,6 +98,9 @@ pub(super) async fn run(
         TopologyCommand::Import(args) => import(args, printer).await,
         TopologyCommand::Sync(args) => sync(args, printer).await,
         TopologyCommand::Show(args) => show(args, printer).await,
+        TopologyCommand::Explain(args) => explain::run(args, printer).await,
+        TopologyCommand::Diff(args) => diff::run(args, printer).await,
+        TopologyCommand::Audit(args) => audit::run(args, printer).await,
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{DetectError, Detection};
 
 /// What flowscout ships, by id.
-const SHIPPED: [(&str, &str); 3] = [
+const SHIPPED: [(&str, &str); 4] = [
     (
         "east_west_private",
         include_str!("../../queries/east_west_private.sql"),
@@ -17,6 +17,10 @@ const SHIPPED: [(&str, &str); 3] = [
     (
         "reject_spike",
         include_str!("../../queries/reject_spike.sql"),
+    ),
+    (
+        "topology_drift_public",
+        include_str!("../../queries/topology_drift_public.sql"),
     ),
 ];
 

@@ -97,38 +97,66 @@ fn table(findings: &[Finding]) -> String {
             .first()
             .map_or("", |finding| finding.title.as_str());
         text.push_str(&format!("{title} ({id}): {}\n", of_detection.len()));
-        let header = [
-            "severity",
-            "first seen",
-            "client",
-            "server",
-            "service",
-            "flows",
-            "bytes",
-            "what",
-        ];
-        let rows = of_detection.iter().map(|finding| row(finding));
-        text.push_str(&plain_table(&header, &["flows", "bytes"], rows));
+        let table = if of_detection.iter().all(|finding| is_of_design(finding)) {
+            let rows = of_detection.iter().map(|finding| design_row(finding));
+            plain_table(&["severity", "seen", "where", "what"], &[], rows)
+        } else {
+            let header = [
+                "severity",
+                "first seen",
+                "client",
+                "server",
+                "service",
+                "flows",
+                "bytes",
+                "what",
+            ];
+            let rows = of_detection.iter().map(|finding| row(finding));
+            plain_table(&header, &["flows", "bytes"], rows)
+        };
+        text.push_str(&table);
         text.push_str("\n\n");
     }
     text
 }
 
-fn row(finding: &Finding) -> Vec<String> {
-    let known = |texts: &[&Option<String>]| {
-        let known: Vec<&str> = texts.iter().filter_map(|text| text.as_deref()).collect();
-        if known.is_empty() {
-            "-".to_owned()
-        } else {
-            known.join("\n")
-        }
-    };
-    let service = match (finding.dst_port, finding.protocol) {
-        (Some(port), Some(protocol)) => format!("{port}/{}", protocol_text(protocol)),
-        (None, Some(protocol)) => protocol_text(protocol),
-        _ => "-".to_owned(),
-    };
-    let count = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+/// True for a finding about the network itself: nobody sent anything to anybody.
+fn is_of_design(finding: &Finding) -> bool {
+    finding.flows.is_none()
+        && finding.protocol.is_none()
+        && finding.src_addr.is_none()
+        && finding.dst_addr.is_none()
+}
+
+fn design_row(finding: &Finding) -> Vec<String> {
+    let place = [&finding.interface_id, &finding.subnet_id, &finding.vpc_id];
+    vec![
+        finding.severity.to_string(),
+        seen(finding),
+        known(&place[..]),
+        what(finding),
+    ]
+}
+
+fn known(texts: &[&Option<String>]) -> String {
+    let known: Vec<&str> = texts.iter().filter_map(|text| text.as_deref()).collect();
+    if known.is_empty() {
+        "-".to_owned()
+    } else {
+        known.join("\n")
+    }
+}
+
+fn seen(finding: &Finding) -> String {
+    finding
+        .first_seen
+        .clone()
+        .unwrap_or_default()
+        .replace('T', " ")
+}
+
+/// The sentence, what to do, and why the owner expects it.
+fn what(finding: &Finding) -> String {
     let mut what = finding.reason.clone().unwrap_or_default();
     if let Some(advice) = finding.evidence.get("advice").and_then(Value::as_str) {
         what.push_str("\n→ ");
@@ -138,13 +166,19 @@ fn row(finding: &Finding) -> Vec<String> {
         what.push_str("\nexpected: ");
         what.push_str(reason);
     }
+    what
+}
+
+fn row(finding: &Finding) -> Vec<String> {
+    let service = match (finding.dst_port, finding.protocol) {
+        (Some(port), Some(protocol)) => format!("{port}/{}", protocol_text(protocol)),
+        (None, Some(protocol)) => protocol_text(protocol),
+        _ => "-".to_owned(),
+    };
+    let count = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
     vec![
         finding.severity.to_string(),
-        finding
-            .first_seen
-            .clone()
-            .unwrap_or_default()
-            .replace('T', " "),
+        seen(finding),
         // For a spike the ids are the refusing side's, which is the server's for what comes in.
         known(&if finding.evidence.contains_key("window_from") {
             [&finding.src_addr, &None, &None]
@@ -159,6 +193,6 @@ fn row(finding: &Finding) -> Vec<String> {
         service,
         count(finding.flows).map(human_count).unwrap_or_default(),
         count(finding.bytes).map(human_bytes).unwrap_or_default(),
-        what,
+        what(finding),
     ]
 }

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 pub use findings::write_findings;
 pub use rows::{RowWriter, write_rows};
-pub use table::{human_bytes, human_count, key_values, plain_table};
+pub use table::{human_bytes, human_count, key_values, plain_table, printable};
 
 /// How an answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -45,7 +45,7 @@ pub fn key_values(pairs: &[(&str, String)]) -> String {
 }
 
 /// Without control characters: tags and log lines are written by others, and must not steer a terminal.
-fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     text.chars()
         .map(|c| {
             if c.is_control() && c != '\n' {

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use chrono::{DateTime, SecondsFormat, Utc};
+
 /// Why a topology, a snapshot or a list of AWS's ranges could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -42,6 +44,26 @@ pub enum TopologyError {
         path: PathBuf,
         /// What it holds.
         found: String,
+    },
+    /// What is to be explained is of no kind that can be.
+    #[error(
+        "expected a subnet (`subnet-…`), an interface (`eni-…`) or an address, got `{subject}`"
+    )]
+    NotExplained {
+        /// What was given.
+        subject: String,
+    },
+    /// The topology does not have it.
+    #[error("no {what} `{id}` in the topology as of {}; {there}", at.to_rfc3339_opts(SecondsFormat::Secs, true))]
+    Unknown {
+        /// `subnet`, `interface` or `VPC`.
+        what: &'static str,
+        /// What was asked for.
+        id: String,
+        /// As of when.
+        at: DateTime<Utc>,
+        /// What there is instead.
+        there: String,
     },
     /// The bytes of a snapshot are damaged or from a newer version.
     #[error("cannot read the stored topology snapshot")]

@@ -1,11 +1,12 @@
 //! The network over time: each import adds to what was known, and a flow sees the network of its own time.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, Utc};
 
-use super::model::Resources;
+use super::model::{Coverage, Resources};
 use super::network::{Network, Settings};
 use super::snapshot::Snapshot;
 
@@ -20,6 +21,8 @@ pub struct History {
 struct Moment {
     at: DateTime<Utc>,
     resources: Arc<Resources>,
+    /// What this snapshot and earlier ones say all about.
+    coverage: Arc<BTreeSet<Coverage>>,
     /// Built when it is first asked for: a long history costs little until it is used.
     network: OnceLock<Arc<Network>>,
 }
@@ -39,9 +42,17 @@ impl History {
                     .over(&earlier.resources, &snapshot.coverage),
                 None => snapshot.resources,
             };
+            let earlier = moments.last().map(|earlier| earlier.coverage.iter());
+            let coverage = earlier
+                .into_iter()
+                .flatten()
+                .chain(&snapshot.coverage)
+                .cloned()
+                .collect();
             let moment = Moment {
                 at: snapshot.at,
                 resources: Arc::new(resources),
+                coverage: Arc::new(coverage),
                 network: OnceLock::new(),
             };
             // Imports for the same moment add up to one.
@@ -94,11 +105,12 @@ impl History {
 
     fn network<'h>(&self, moment: &'h Moment) -> &'h Arc<Network> {
         moment.network.get_or_init(|| {
-            Arc::new(Network::new(
+            let network = Network::new(
                 moment.at,
                 Arc::clone(&moment.resources),
                 self.settings.clone(),
-            ))
+            );
+            Arc::new(network.with_coverage(Arc::clone(&moment.coverage)))
         })
     }
 }

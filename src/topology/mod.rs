@@ -16,9 +16,12 @@ mod assemble;
 mod batches;
 mod build;
 mod class;
+pub(crate) mod diff;
 mod ec2;
 mod error;
+pub(crate) mod explain;
 mod gaps;
+mod group_rules;
 mod history;
 mod import;
 mod ip_ranges;
@@ -31,8 +34,9 @@ mod route;
 mod show;
 mod snapshot;
 mod vantage;
+mod words;
 #[cfg(test)]
-mod world;
+pub(crate) mod world;
 
 use std::fmt;
 use std::net::IpAddr;

@@ -45,6 +45,7 @@ records! {
         account_id: Option<String>, region: Option<String>, subnet_id: String, vpc_id: Option<String>,
         cidr_block: Option<String>, ipv6_cidr_block_association_set: Vec<Ipv6CidrBlockAssociation>,
         availability_zone: Option<String>, availability_zone_id: Option<String>, ipv6_native: bool,
+        available_ip_address_count: Option<i32>,
         map_public_ip_on_launch: bool, owner_id: Option<String>, state: Option<String>,
         block_public_access_states: BlockPublicAccessStates, tags: Vec<Tag>,
     }

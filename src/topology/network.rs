@@ -1,6 +1,6 @@
 //! A topology that can be asked: everything by id, by address and by route, built once and never changed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 
 use super::class::Classified;
-use super::model::{self, Resources};
+use super::model::{self, Coverage, Kind, Resources};
 use super::route::{Route, RouteTable, RouteTarget};
 use super::{Class, Family, IpRanges, Vantage};
 
@@ -252,6 +252,8 @@ impl Peering {
 pub struct Network {
     pub(super) at: DateTime<Utc>,
     pub(super) resources: Arc<Resources>,
+    /// What the resources are all of.
+    pub(super) coverage: Arc<BTreeSet<Coverage>>,
     pub(super) settings: Settings,
     pub(super) vpcs: Vec<Vpc>,
     pub(super) subnets: Vec<Subnet>,
@@ -285,6 +287,46 @@ impl Network {
     /// EC2's own records, by kind.
     pub fn resources(&self) -> &Resources {
         &self.resources
+    }
+
+    pub(super) fn with_coverage(mut self, coverage: Arc<BTreeSet<Coverage>>) -> Self {
+        self.coverage = coverage;
+        self
+    }
+
+    /// True if anybody asked for resources of a kind: that there are none is then known, too.
+    pub(crate) fn knows_any(&self, kind: Kind) -> bool {
+        self.resources.counts().iter().any(|(of, _)| *of == kind)
+            || self.coverage.iter().any(|covered| covered.kind == kind)
+    }
+
+    /// True if all resources of a kind are known, of an account and region: what is not there does not exist.
+    pub(crate) fn knows_all_of(
+        &self,
+        kind: Kind,
+        account_id: Option<&str>,
+        region: Option<&str>,
+    ) -> bool {
+        self.coverage.iter().any(|covered| {
+            covered.kind == kind
+                && covered.account_id.as_deref() == account_id
+                && covered.region.as_deref() == region
+        })
+    }
+
+    /// Transit gateways and core networks, by id, each with the VPCs on it that the topology has, by id.
+    pub(crate) fn transit_gateways(&self) -> Vec<(&str, Vec<&Vpc>)> {
+        let mut gateways: Vec<(&str, Vec<&Vpc>)> = self
+            .transit
+            .iter()
+            .map(|(id, vpcs)| {
+                let mut vpcs: Vec<&Vpc> = vpcs.iter().map(|&vpc| &self.vpcs[vpc]).collect();
+                vpcs.sort_by(|a, b| a.id.cmp(&b.id));
+                (id.as_ref(), vpcs)
+            })
+            .collect();
+        gateways.sort_by_key(|(id, _)| *id);
+        gateways
     }
 
     /// What is known of addresses besides the topology.

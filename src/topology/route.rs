@@ -93,6 +93,24 @@ pub(super) struct Line {
     rank: Rank,
 }
 
+impl Line {
+    /// True for a route that a gateway or a route server announced, and nobody typed.
+    pub(super) fn is_propagated(&self) -> bool {
+        self.rank == Rank::Propagated
+    }
+
+    /// Why another line with the same destination wins.
+    pub(super) fn why_beaten_by(&self, winner: &Self) -> &'static str {
+        match (winner.rank, self.rank) {
+            (_, Rank::Propagated) if winner.rank != Rank::Propagated => {
+                "a static route beats a propagated one"
+            }
+            (Rank::Cidr, Rank::PrefixList) => "a route to a CIDR beats one to a prefix list",
+            _ => "AWS picks one of the two and keeps it",
+        }
+    }
+}
+
 /// Which of two routes with the same destination wins: the lower.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
@@ -214,6 +232,20 @@ impl RouteTable {
         let entries = if addr.is_ipv4() { &self.v4 } else { &self.v6 };
         let entry = entries.iter().find(|entry| entry.net.contains(&addr))?;
         Some((&self.lines[entry.line], entry.net))
+    }
+
+    /// Of a line's CIDRs those that another line takes from it, and that line.
+    pub(super) fn beaten<'t>(&'t self, line: &'t Line) -> Vec<(IpNet, &'t Line)> {
+        let winner = |net: &IpNet| {
+            let entries = match net {
+                IpNet::V4(_) => &self.v4,
+                IpNet::V6(_) => &self.v6,
+            };
+            let first = entries.iter().find(|entry| entry.net == *net)?;
+            let first = &self.lines[first.line];
+            (!std::ptr::eq(first, line)).then_some((*net, first))
+        };
+        line.nets.iter().filter_map(winner).collect()
     }
 
     fn route_of<'n>(&'n self, line: &'n Line) -> Route<'n> {

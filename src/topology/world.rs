@@ -10,25 +10,25 @@ use super::{History, Network, Settings};
 
 /// EC2's answers about a made-up network.
 #[derive(Debug, Default, Clone)]
-pub(super) struct World {
+pub(crate) struct World {
     answers: Map<String, Value>,
-    pub(super) settings: Settings,
+    pub(crate) settings: Settings,
 }
 
 impl World {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Adds a record of any kind.
-    pub(super) fn add(mut self, kind: Kind, record: Value) -> Self {
+    pub(crate) fn add(mut self, kind: Kind, record: Value) -> Self {
         let list = self.answers.entry(kind.key()).or_insert_with(|| json!([]));
         list.as_array_mut().unwrap().push(record);
         self
     }
 
     /// Changes the last record of a kind.
-    pub(super) fn with(mut self, kind: Kind, field: &str, value: Value) -> Self {
+    pub(crate) fn with(mut self, kind: Kind, field: &str, value: Value) -> Self {
         self.answers[kind.key()]
             .as_array_mut()
             .unwrap()
@@ -37,12 +37,22 @@ impl World {
         self
     }
 
-    pub(super) fn on_premises(mut self, cidr: &str) -> Self {
+    /// Changes every record of a kind.
+    pub(crate) fn change_records(mut self, kind: Kind, change: impl Fn(&mut Value)) -> Self {
+        self.answers[kind.key()]
+            .as_array_mut()
+            .unwrap()
+            .iter_mut()
+            .for_each(change);
+        self
+    }
+
+    pub(crate) fn on_premises(mut self, cidr: &str) -> Self {
         self.settings.on_premises.push(cidr.parse().unwrap());
         self
     }
 
-    pub(super) fn vpc(self, id: &str, cidrs: &[&str]) -> Self {
+    pub(crate) fn vpc(self, id: &str, cidrs: &[&str]) -> Self {
         let (v6, v4): (Vec<&str>, Vec<&str>) = cidrs.iter().partition(|cidr| cidr.contains(':'));
         let v4: Vec<_> = v4
             .iter()
@@ -56,7 +66,7 @@ impl World {
     }
 
     /// CIDRs: at most one IPv4, then IPv6.
-    pub(super) fn subnet(self, id: &str, vpc_id: &str, cidrs: &[&str]) -> Self {
+    pub(crate) fn subnet(self, id: &str, vpc_id: &str, cidrs: &[&str]) -> Self {
         let (v6, v4): (Vec<&str>, Vec<&str>) = cidrs.iter().partition(|cidr| cidr.contains(':'));
         let record = json!({
             "SubnetId": id, "VpcId": vpc_id, "OwnerId": "111111111111", "AvailabilityZone": "eu-west-1a",
@@ -67,7 +77,7 @@ impl World {
 
     /// Subnets that the table is associated with, or `main`. Routes are (destination, target); a target that ends in
     /// `!` is gone (a black hole), one that ends in `~` is propagated.
-    pub(super) fn table(
+    pub(crate) fn table(
         self,
         id: &str,
         vpc_id: &str,
@@ -94,7 +104,7 @@ impl World {
     }
 
     /// Private addresses (the first is the primary), and perhaps a public one.
-    pub(super) fn interface(
+    pub(crate) fn interface(
         self,
         id: &str,
         vpc_id: &str,
@@ -116,14 +126,14 @@ impl World {
         self.add(Kind::NetworkInterfaces, record)
     }
 
-    pub(super) fn nat(self, id: &str, vpc_id: &str, subnet_id: &str) -> Self {
+    pub(crate) fn nat(self, id: &str, vpc_id: &str, subnet_id: &str) -> Self {
         self.add(
             Kind::NatGateways,
             json!({"NatGatewayId": id, "VpcId": vpc_id, "SubnetId": subnet_id, "State": "available", "NatGatewayAddresses": []}),
         )
     }
 
-    pub(super) fn endpoint(
+    pub(crate) fn endpoint(
         self,
         id: &str,
         vpc_id: &str,
@@ -137,7 +147,7 @@ impl World {
         )
     }
 
-    pub(super) fn peering(
+    pub(crate) fn peering(
         self,
         id: &str,
         status: &str,
@@ -152,7 +162,7 @@ impl World {
         )
     }
 
-    pub(super) fn prefix_list(self, id: &str, cidrs: &[&str]) -> Self {
+    pub(crate) fn prefix_list(self, id: &str, cidrs: &[&str]) -> Self {
         self.add(
             Kind::PrefixLists,
             json!({"PrefixListId": id, "PrefixListName": "a list", "Cidrs": cidrs}),
@@ -160,18 +170,18 @@ impl World {
     }
 
     /// Imports what EC2 answers, as of a number of seconds since 1970.
-    pub(super) fn import_at(&self, seconds: i64) -> Imported {
+    pub(crate) fn import_at(&self, seconds: i64) -> Imported {
         import_document(
             Value::Object(self.answers.clone()),
             DateTime::from_timestamp(seconds, 0).unwrap(),
         )
     }
 
-    pub(super) fn history(&self) -> History {
+    pub(crate) fn history(&self) -> History {
         History::new(vec![self.import_at(0).snapshot], self.settings.clone())
     }
 
-    pub(super) fn network(&self) -> Network {
+    pub(crate) fn network(&self) -> Network {
         let snapshot = self.import_at(0).snapshot;
         Network::new(
             snapshot.at,

@@ -269,7 +269,7 @@ fn a_bad_statement_is_refused_with_its_place_or_its_column() {
 fn an_unknown_detection_or_parameter_is_refused() {
     let place = place_with_lake();
     insta::assert_snapshot!(error(place.run(&["detect", "egres", "--lake", "lake"])), @r"
-    error: no detection `egres`; there are east_west_private, egress_unexpected, reject_spike
+    error: no detection `egres`; there are east_west_private, egress_unexpected, reject_spike, topology_drift_public
     hint: `flowscout queries list` shows them
     ");
     let detect = |param: &str| {
@@ -572,7 +572,7 @@ fn logs_come_from_standard_input_in_a_format_that_is_told() {
 }
 
 #[test]
-fn the_catalog_lists_and_shows_the_three_detections() {
+fn the_catalog_lists_and_shows_the_detections() {
     let place = Place::new();
     let listed = place.run(&["queries", "list"]).ok().rows();
     let ids: Vec<&str> = listed
@@ -581,7 +581,12 @@ fn the_catalog_lists_and_shows_the_three_detections() {
         .collect();
     assert_eq!(
         ids,
-        ["east_west_private", "egress_unexpected", "reject_spike"]
+        [
+            "east_west_private",
+            "egress_unexpected",
+            "reject_spike",
+            "topology_drift_public"
+        ]
     );
     for row in &listed {
         assert!(

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `logs/` | flow logs in any format |
 //! | `topology/` | what `aws ec2 describe-*` prints |
+//! | `snapshots/20260310T080000Z/` | the same as of that time; any number of them |
 //! | `policy.toml` | what the owner expects; none without it |
 //! | `window.txt` | the window: two times; without it, all that was read |
 //! | `expected.ndjson` | a line for each finding, with the keys that are compared; empty where nothing may be found |
@@ -62,16 +63,26 @@ fn expected(case: &Path) -> Vec<Value> {
         .collect()
 }
 
+/// Copies the files of a folder that may not be there.
+fn put_folder(place: &Place, from: &Path, name: &str) {
+    for file in fs::read_dir(from).into_iter().flatten() {
+        let file = file.unwrap();
+        place.put(
+            &format!("{name}/{}", file.file_name().to_str().unwrap()),
+            fs::read(file.path()).unwrap(),
+        );
+    }
+}
+
 /// Logs into a lake of their own, then the detection.
 async fn findings(id: &str, case: &Path) -> Vec<Finding> {
     let place = Place::new();
     crate::harness::ingest(&case.join("logs"), place.lake().await).await;
-    for file in fs::read_dir(case.join("topology")).into_iter().flatten() {
-        let file = file.unwrap();
-        place.put(
-            &format!("topology/{}", file.file_name().to_str().unwrap()),
-            fs::read(file.path()).unwrap(),
-        );
+    put_folder(&place, &case.join("topology"), "topology");
+    for folder in fs::read_dir(case.join("snapshots")).into_iter().flatten() {
+        let folder = folder.unwrap();
+        let name = format!("snapshots/{}", folder.file_name().to_str().unwrap());
+        put_folder(&place, &folder.path(), &name);
     }
     let policy = case.join("policy.toml");
     let policy = match policy.exists() {
@@ -201,6 +212,11 @@ fn east_west_private_holds_its_cases() {
 #[test]
 fn reject_spike_holds_its_cases() {
     holds_its_cases("reject_spike");
+}
+
+#[test]
+fn topology_drift_public_holds_its_cases() {
+    holds_its_cases("topology_drift_public");
 }
 
 #[test]

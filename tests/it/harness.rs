@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 use flowscout::ingest::{Ingest, IngestSummary};
 use flowscout::lake::{Lake, LakeUri};
 use flowscout::policy::Policy;
@@ -133,15 +133,23 @@ impl Place {
         ingest(&self.path("logs"), self.lake().await).await
     }
 
-    /// What is known beside the flows: `topology` as of long ago, and a policy.
+    /// What is known beside the flows: `topology` as of long ago, `snapshots/TIME` as of those times, and a policy.
     pub(crate) fn knowledge(&self, policy: Policy) -> Knowledge {
         let settings = Settings::default();
         let folder = self.path("topology");
-        let snapshots = if folder.exists() {
+        let mut snapshots = if folder.exists() {
             vec![import(&[folder], DateTime::UNIX_EPOCH).unwrap().snapshot]
         } else {
             Vec::new()
         };
+        for folder in fs::read_dir(self.path("snapshots")).into_iter().flatten() {
+            let folder = folder.unwrap();
+            let name = folder.file_name().into_string().unwrap();
+            let at = NaiveDateTime::parse_from_str(&name, "%Y%m%dT%H%M%SZ")
+                .unwrap_or_else(|error| panic!("`{name}`: {error}"))
+                .and_utc();
+            snapshots.push(import(&[folder.path()], at).unwrap().snapshot);
+        }
         Knowledge {
             history: Arc::new(History::new(snapshots, settings.clone())),
             settings: Arc::new(settings),

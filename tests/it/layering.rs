@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module may name of the crate, beside itself.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
     ("source", &[]),
     ("decode", &[]),
     ("batch", &["decode"]),
@@ -21,12 +21,13 @@ const MAY_USE: [(&str, &[&str]); 13] = [
         ],
     ),
     ("detect", &["topology", "policy", "session"]),
+    ("audit", &["topology", "nacl", "detect"]),
     ("report", &["policy", "session", "detect"]),
     (
         "cli",
         &[
             "source", "decode", "batch", "lake", "ingest", "topology", "ec2", "nacl", "policy",
-            "session", "detect", "report",
+            "session", "detect", "audit", "report",
         ],
     ),
 ];

@@ -40,5 +40,7 @@ mod sql;
 mod sync;
 /// EC2 answers of real accounts, where they are at hand.
 mod topology;
+/// `topology explain`, `diff` and `audit` from outside.
+mod topology_words;
 /// The `traffic` view against worlds whose truth is known: `SUM(bytes) WHERE counted` is what was sent.
 mod traffic;

@@ -76,6 +76,9 @@ pub(super) fn subnets(rows: &[Row<'_, &model::Subnet>]) -> RecordBatch {
         .flag("map_public_ip_on_launch", |row| {
             Some(row.record.map_public_ip_on_launch)
         })
+        .int("available_ip_address_count", |row| {
+            row.record.available_ip_address_count
+        })
         .text("state", |row| row.record.state.as_deref())
         .text("internet_gateway_block_mode", |row| {
             row.record

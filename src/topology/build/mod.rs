@@ -53,6 +53,7 @@ impl Network {
             at,
             transit: transit(&resources, &tables, &vpc_index),
             resources,
+            coverage: Arc::default(),
             settings,
             vpcs,
             subnets,
@@ -375,6 +376,8 @@ fn peerings(
         let mut cidrs = ipv4_nets(info.cidr_block.as_ref(), &info.cidr_block_set);
         cidrs.extend(ipv6_nets(&info.ipv6_cidr_block_set));
         cidrs.extend(vpc.iter().flat_map(|&vpc| &vpcs[vpc].cidrs));
+        cidrs.sort();
+        cidrs.dedup();
         PeeringSide {
             vpc_id: info.vpc_id.clone(),
             vpc,
