@@ -93,7 +93,8 @@ shapes! {
     BlockPublicAccessStates { internet_gateway_block_mode }
     Subnet {
         subnet_id subnet_arn vpc_id owner_id cidr_block ipv6_cidr_block_association_set availability_zone
-        availability_zone_id ipv6_native map_public_ip_on_launch state block_public_access_states tags
+        availability_zone_id ipv6_native map_public_ip_on_launch available_ip_address_count state block_public_access_states
+        tags
     }
     SubnetIpv6CidrBlockAssociation { ipv6_cidr_block ipv6_cidr_block_state }
     SubnetCidrBlockState { state }
