@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use super::company::Company;
 use super::flow::Pool;
+use super::input::{Column, Columns};
 use super::possible::{Chooser, Possible};
-use super::read::{Column, Columns};
 
 /// Which records of a slice are read.
 #[derive(Debug, Clone)]

@@ -31,7 +31,8 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 
-use super::read::{Column, Columns, INPUT, Reader, Typed};
+use super::input::{Column, Columns, INPUT, Typed};
+use super::read::Reader;
 use super::slices::{Bound, spread};
 use super::stored::{self, StoredColumn};
 use crate::session::flows_table::chunk::Parts;

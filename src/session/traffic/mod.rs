@@ -1,14 +1,15 @@
 //! `traffic`: flows with both ends resolved, so that a detection stays a short `SELECT`.
 //!
 //! ```text
-//! flows ──> read ──> resolve ──> conversations ──> nat ──> filter ──> columns
-//!           by slice  each row:   each tuple:      each NAT leg:
-//!           of time   ends, leg,  initiator, late, joined to the
-//!                     route, path counted          client's record
+//! flows ──> choice ──> read ──> resolve ──> conversations ──> nat ──> filter ──> columns
+//!           which      by slice  each row:   each tuple:      each NAT leg:
+//!           may be in  of time   ends, leg,  initiator, late, joined to the
+//!           the answer           route, path counted          client's record
 //! ```
 //!
 //! Conversations need every record that may belong to one, so a scan reads a slice of time whole (and an hour more on each side of
-//! the range) before it gives the first row of it. Records that fail the filters of a statement are never written as columns.
+//! the range) before it gives the first row of it. What the filters of a statement rule out by addresses and ports alone is left out
+//! before that, whole conversations at a time; records that fail them later are never written as columns.
 
 mod choice;
 mod columns;
@@ -18,6 +19,7 @@ mod files;
 mod filter;
 mod flow;
 mod hash;
+mod input;
 mod nat;
 mod possible;
 mod read;
@@ -53,8 +55,8 @@ use tokio::sync::{OnceCell, mpsc};
 
 use self::columns::{Chunk, REFUSED_BY, SCHEMA};
 use self::filter::Test;
+use self::input::INPUT;
 use self::possible::Hint;
-use self::read::INPUT;
 use self::run::{Job, Taker};
 use self::slices::Bound;
 use crate::topology::History;

@@ -15,7 +15,7 @@ use super::columns::Which;
 use super::conversation::{ephemeral, has_ports};
 use super::flow::{Address, NONE, Pool, Text};
 use super::hash::Map;
-use super::read::{Column, Columns, NO_INT};
+use super::input::{Column, Columns, NO_INT};
 use crate::topology::{History, InSubnet, Outlook, Outlooks, Scope, Scopes};
 
 /// What a filter asks of the ends of a record.

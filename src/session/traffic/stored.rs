@@ -16,7 +16,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::schema::types::ColumnDescriptor;
 
 use super::flow::NONE;
-use super::read::Typed;
+use super::input::Typed;
 use crate::session::flows_table::chunk::{self, Parts};
 
 /// A value that has not been looked up.

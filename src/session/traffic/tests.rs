@@ -9,7 +9,7 @@ use datafusion::datasource::MemTable;
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::columns::{Chunk, SCHEMA, batch};
-use super::read::INPUT;
+use super::input::INPUT;
 use super::run::{Job, Taker};
 use super::slices::{MARGIN_MICROS, Records, Slice};
 use crate::batch::{ReadOptions, TextLayout, flows_schema, read_object};
