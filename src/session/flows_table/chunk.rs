@@ -93,7 +93,7 @@ pub(super) fn dictionary_range(column: &ColumnChunkMetaData) -> Option<Range<u64
 }
 
 /// Whether every value of the column is in its dictionary.
-pub(super) fn is_all_in_dictionary(column: &ColumnChunkMetaData) -> bool {
+pub(in crate::session) fn is_all_in_dictionary(column: &ColumnChunkMetaData) -> bool {
     column.page_encoding_stats_mask().is_some_and(|encodings| {
         encodings.is_only(Encoding::RLE_DICTIONARY) || encodings.is_only(Encoding::PLAIN_DICTIONARY)
     })

@@ -68,6 +68,15 @@ impl Chooses {
         }
     }
 
+    /// Takes note of all interfaces of the rows that come; whether a choice among them need not look at their interfaces.
+    pub(super) fn interfaces(&mut self, ids: Option<&[&str]>) -> bool {
+        let Some(chooser) = &mut self.chooser else {
+            return false;
+        };
+        chooser.knows_all = ids.is_some_and(|ids| ids.iter().all(|id| chooser.knows(id)));
+        chooser.knows_all
+    }
+
     /// The rows to be read, in order; `None` for all.
     pub(super) fn rows(&mut self, columns: &Columns, rows: usize) -> Option<Vec<u32>> {
         let chosen: Vec<bool> = match &self.choice {

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::conversation::is_open;
-use super::flow::{Flow, Pool, Text, socket};
+use super::flow::{Address, Flow, NONE, Pool, Text, socket};
 use super::hash::{self, Set};
 use super::read::Reader;
 use crate::topology::{History, InterfaceKind};
@@ -17,8 +17,9 @@ const PAIRS: usize = 1 << 20;
 pub(super) struct Company {
     /// Which pairs of ports the conversations have, by hash.
     pairs: Vec<u64>,
-    /// The conversations, by hash.
+    /// The conversations, by hash, and which addresses have some, a bit each.
     talks: Set<u64>,
+    talkers: Vec<u64>,
     /// Ends whose ports do not tell who opened it: how many conversations they have does.
     ends: Set<u64>,
     end_ports: Set<i32>,
@@ -41,6 +42,7 @@ impl Company {
         Self {
             pairs: vec![0; PAIRS / 64],
             talks: Set::default(),
+            talkers: Vec::new(),
             ends: Set::default(),
             end_ports: Set::default(),
             interfaces: Set::default(),
@@ -98,11 +100,28 @@ impl Company {
 
     fn add(&mut self, flow: &Flow) {
         let (src, dst) = flow.sockets();
-        self.talks.insert(talk(src, dst));
+        if self.talks.insert(talk(src, dst)) {
+            self.add_talker(flow.src);
+            self.add_talker(flow.dst);
+        }
         let (src_port, dst_port) = flow.ports();
         let pair = pair(src_port, dst_port);
         self.pairs[pair / 64] |= 1 << (pair % 64);
         self.add_open(flow);
+    }
+
+    fn add_talker(&mut self, address: Address) {
+        if address != NONE {
+            let word = address as usize / 64;
+            self.talkers.resize(self.talkers.len().max(word + 1), 0);
+            self.talkers[word] |= 1 << (address % 64);
+        }
+    }
+
+    /// Whether an address has a conversation. Of no address that is not known.
+    fn is_talker(&self, address: Address) -> bool {
+        let word = self.talkers.get(address as usize / 64);
+        address == NONE || word.is_some_and(|word| word >> (address % 64) & 1 == 1)
     }
 
     fn add_open(&mut self, flow: &Flow) {
@@ -121,9 +140,13 @@ impl Company {
     }
 
     /// Whether a record between such addresses and ports is one of the company.
-    pub(super) fn is(&self, (src, src_port): (u32, i32), (dst, dst_port): (u32, i32)) -> bool {
-        let (src, dst) = (socket(src, src_port), socket(dst, dst_port));
-        self.talks.contains(&talk(src, dst))
+    pub(super) fn is(
+        &self,
+        (src_addr, src_port): (Address, i32),
+        (dst_addr, dst_port): (Address, i32),
+    ) -> bool {
+        let (src, dst) = (socket(src_addr, src_port), socket(dst_addr, dst_port));
+        self.is_talker(src_addr) && self.is_talker(dst_addr) && self.talks.contains(&talk(src, dst))
             || !self.ends.is_empty() && (self.ends.contains(&src) || self.ends.contains(&dst))
     }
 

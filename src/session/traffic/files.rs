@@ -241,6 +241,7 @@ impl RowGroup {
         let group = self.metadata.row_group(self.number);
         let rows = usize::try_from(group.num_rows()).unwrap_or(usize::MAX);
         let mut columns = self.open_columns(&first, rows).await?;
+        let spared = self.spared(&mut columns, reader)?;
         let mut batches = Vec::with_capacity(rows.div_ceil(BATCH_ROWS));
         let mut done = 0;
         while done < rows {
@@ -254,6 +255,7 @@ impl RowGroup {
             return Ok(());
         }
         let mut columns = self.open_columns(&others, rows).await?;
+        columns.extend(spared);
         for batch in batches {
             if batch.is_empty() {
                 columns
@@ -271,6 +273,24 @@ impl RowGroup {
             reader.append(&taken, chosen.map_or(batch.rows, <[u32]>::len));
         }
         Ok(())
+    }
+
+    /// The column of interfaces, if all that it names are known: then it need not be looked at row by row to choose.
+    fn spared(
+        &self,
+        columns: &mut Vec<(usize, StoredColumn)>,
+        reader: &mut Reader,
+    ) -> Result<Option<(usize, StoredColumn)>> {
+        let is_of_interfaces =
+            |(column, _): &(usize, StoredColumn)| *column == Column::InterfaceId as usize;
+        let Some(place) = columns.iter().position(is_of_interfaces) else {
+            reader.chooses.interfaces(None);
+            return Ok(None);
+        };
+        let texts = columns[place].1.texts();
+        let texts = texts.map_err(|error| self.unreadable(error))?;
+        let is_spared = reader.chooses.interfaces(texts.as_deref());
+        Ok(is_spared.then(|| columns.remove(place)))
     }
 
     /// Of some rows, which are wanted by a reader and within the bounds.

@@ -193,6 +193,11 @@ impl Possible {
         })
     }
 
+    fn knows(&self, interface_id: &str) -> bool {
+        let mut networks = self.history.networks();
+        networks.all(|network| network.interface(interface_id).is_some())
+    }
+
     fn may_be(&self, src: &Outlook, dst: &Outlook, clients: &[Option<bool>]) -> bool {
         // Behind a NAT gateway's address is somebody else. What the gateway says of an end behind it has another port.
         let ours = Outlook::ours();
@@ -260,6 +265,8 @@ pub(super) struct Chooser {
     of_address: Vec<u32>,
     /// By interface, whether every network knows it.
     is_known: Map<Text, bool>,
+    /// Whether every network knows all interfaces of the rows at hand.
+    pub(super) knows_all: bool,
     /// By the numbers of two outlooks.
     answers: Vec<u8>,
 }
@@ -272,6 +279,7 @@ impl Chooser {
             numbers: Map::default(),
             of_address: Vec::new(),
             is_known: Map::default(),
+            knows_all: false,
             answers: vec![0; MOST_KEPT * MOST_KEPT],
         }
     }
@@ -297,8 +305,15 @@ impl Chooser {
                 .client(protocols[row], src_ports[row], dst_ports[row]);
             may_be.push(self.answer(src[row], dst[row]) & 1 << client != 0);
         }
-        self.add_unknown(columns.numbers(Column::InterfaceId), &mut may_be, pool);
+        if !self.knows_all {
+            self.add_unknown(columns.numbers(Column::InterfaceId), &mut may_be, pool);
+        }
         may_be
+    }
+
+    /// Whether every network knows an interface.
+    pub(super) fn knows(&self, interface_id: &str) -> bool {
+        self.possible.knows(interface_id)
     }
 
     fn outlooks_of<'p>(
@@ -379,10 +394,8 @@ impl Chooser {
                 Some((last, is_known)) if last == interface => is_known,
                 _ => *self.is_known.entry(interface).or_insert_with(|| {
                     let pool = pool();
-                    pool.texts.get(interface).is_some_and(|id| {
-                        let mut networks = self.possible.history.networks();
-                        networks.all(|network| network.interface(id).is_some())
-                    })
+                    let id = pool.texts.get(interface);
+                    id.is_some_and(|id| self.possible.knows(id))
                 }),
             };
             last = Some((interface, is_known));

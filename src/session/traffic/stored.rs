@@ -13,6 +13,7 @@ use parquet::column::page::{Page, PageReader};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::serialized_reader::SerializedPageReader;
+use parquet::file::statistics::Statistics;
 use parquet::schema::types::ColumnDescriptor;
 
 use super::flow::NONE;
@@ -139,6 +140,8 @@ pub(super) struct StoredColumn {
     pages: SerializedPageReader<Parts>,
     kind: Kind,
     has_nulls: bool,
+    /// Whether each row has a value that is in the dictionary.
+    is_all_in_dictionary: bool,
     name: String,
     dictionary: Option<Values>,
     /// Of the page at hand: its indices, all of which have a value or are [`chunk::NULL`], its values if it has no dictionary, and what
@@ -174,6 +177,8 @@ impl StoredColumn {
             pages: SerializedPageReader::new(Arc::clone(parts), column, rows, None)?,
             kind,
             has_nulls: descriptor.max_def_level() == 1,
+            is_all_in_dictionary: chunk::is_all_in_dictionary(column)
+                && column.statistics().and_then(Statistics::null_count_opt) == Some(0),
             name,
             dictionary: None,
             indices: Vec::new(),
@@ -182,6 +187,26 @@ impl StoredColumn {
             at: 0,
             skipped: 0,
         })
+    }
+
+    /// The texts of the column's dictionary; `None` where rows may have others, or nothing.
+    ///
+    /// # Errors
+    /// The dictionary makes no sense.
+    pub(super) fn texts(&mut self) -> Result<Option<Vec<&str>>, ParquetError> {
+        if !self.is_all_in_dictionary {
+            return Ok(None);
+        }
+        if self.dictionary.is_none() && self.indices.is_empty() {
+            self.next_page()?;
+        }
+        let Some(Values::Texts { bytes, places, .. }) = &self.dictionary else {
+            return Ok(None);
+        };
+        let text = |&(first, end): &(u32, u32)| {
+            std::str::from_utf8(&bytes[first as usize..end as usize]).ok()
+        };
+        Ok(places.iter().map(text).collect())
     }
 
     fn malformed(&self) -> ParquetError {
