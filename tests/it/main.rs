@@ -34,3 +34,5 @@ mod sql;
 mod topology;
 /// The `traffic` view against worlds whose truth is known: `SUM(bytes) WHERE counted` is what was sent.
 mod traffic;
+/// Worlds and conversations out of a seed: what `traffic` says of each, against the truth.
+mod truth;
