@@ -212,7 +212,14 @@ impl<'w> Truth<'w> {
 }
 
 impl Scores {
-    /// Shares in per cent, a line for each kind.
+    /// What is wrong with a kind, the first few.
+    pub(super) fn wrong_of(&self, kind: &str) -> Vec<&String> {
+        let start = format!("{kind}: ");
+        let wrong = self.wrong.iter().filter(|line| line.starts_with(&start));
+        wrong.take(5).collect()
+    }
+
+    /// How many are right, a line for each kind.
     pub(super) fn table(&self, title: &str) -> String {
         let mut text = format!("{title}\n{:<26}{:>6}", "kind", "count");
         for asked in ASKED {
@@ -225,9 +232,9 @@ impl Scores {
             };
             write!(text, "{kind:<26}{:>6}", score.count).unwrap();
             for right in score.right {
-                write!(text, "{:>9}%", percent(right, score.count)).unwrap();
+                write!(text, "{right:>10}").unwrap();
             }
-            writeln!(text, "{:>13}‰", score.counted * 1000 / score.sent.max(1)).unwrap();
+            writeln!(text, "{:>11}/{}", score.counted, score.sent).unwrap();
         }
         text
     }
@@ -245,9 +252,4 @@ impl Scores {
         self.strays.extend(other.strays);
         self.wrong.extend(other.wrong);
     }
-}
-
-/// Whole per cent, rounded down: 100 is all.
-pub(super) fn percent(right: usize, of: usize) -> usize {
-    right * 100 / of.max(1)
 }
