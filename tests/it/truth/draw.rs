@@ -347,9 +347,9 @@ impl<'w> Draw<'w> {
             return (self.random.between(0, 1), stream(1, asked), stream(1, told));
         }
         let (seconds, packets) = match self.random.between(1, 100) {
-            ..=55 => (self.random.between(0, 8), self.random.between(3, 40)),
-            ..=75 => (self.random.between(30, 400), self.random.between(20, 300)),
-            ..=90 => (
+            1..=55 => (self.random.between(0, 8), self.random.between(3, 40)),
+            56..=75 => (self.random.between(30, 400), self.random.between(20, 300)),
+            76..=90 => (
                 self.random.between(600, 1800),
                 self.random.between(200, 600),
             ),
@@ -456,8 +456,8 @@ impl<'w> Draw<'w> {
         let (host, third) = (self.low8(), self.low8() / 2);
         // Of strangers, and of other customers of EC2.
         match self.random.between(1, 10) {
-            ..=5 => Ipv4Addr::new(192, 0, 2, host),
-            ..=9 => Ipv4Addr::new(203, 0, 113, host),
+            1..=5 => Ipv4Addr::new(192, 0, 2, host),
+            6..=9 => Ipv4Addr::new(203, 0, 113, host),
             _ => Ipv4Addr::new(3, 248, third, host),
         }
         .into()
