@@ -28,7 +28,7 @@ use crate::harness::Place;
 const SEEDS: [u64; 2] = [1, 20_260_310];
 
 /// Conversations of each kind, for each seed.
-const OF_EACH: usize = 80;
+const OF_EACH: usize = 60;
 
 /// What one format tells of the worlds of all seeds. Prints a table: how many of each kind are right in what is asked.
 #[expect(clippy::print_stdout, reason = "the table is what the test is for")]
@@ -119,7 +119,7 @@ fn without<'s>(
 #[test]
 fn the_full_format_tells_the_truth() {
     let scores = ask_all("full format", |_| FULL);
-    assert_right(&scores, without(&scores, &[]), MostTwice(5));
+    assert_right(&scores, without(&scores, &[]), MostTwice(6));
 }
 
 /// What version 2 cannot tell, or is not told from it; how many times the bytes of it may count.
@@ -142,7 +142,7 @@ const GAPS: [(&str, i64); 8] = [
 
 fn assert_right_but_for_gaps(scores: &Scores) {
     let gaps = GAPS.map(|(kind, _)| kind);
-    assert_right(scores, without(scores, &gaps), MostTwice(1));
+    assert_right(scores, without(scores, &gaps), MostTwice(2));
     for (kind, times) in GAPS {
         let score = &scores.of_kind[kind];
         let most = score.sent * times + score.sent / 1000;
