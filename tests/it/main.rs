@@ -44,3 +44,5 @@ mod topology;
 mod topology_words;
 /// The `traffic` view against worlds whose truth is known: `SUM(bytes) WHERE counted` is what was sent.
 mod traffic;
+/// Worlds and conversations out of a seed: what `traffic` says of each, against the truth.
+mod truth;

@@ -1,0 +1,137 @@
+//! What really happened: who opened a connection to whom, what each side sent and when, and who refused it.
+
+use std::net::IpAddr;
+
+use super::world::{World, s3};
+
+pub(super) const TCP: u8 = 6;
+pub(super) const UDP: u8 = 17;
+
+pub(super) const KINDS: [&str; 22] = [
+    "inside a subnet",
+    "between subnets",
+    "over a peering",
+    "over the transit gateway",
+    "on premises",
+    "NAT, both logged",
+    "NAT, client logged",
+    "NAT, gateway logged",
+    "regional NAT",
+    "straight out",
+    "from the internet",
+    "S3 by endpoint",
+    "IPv6 out",
+    "DNS",
+    "DNS, transit",
+    "refused by the server",
+    "refused, transit",
+    "refused by the client",
+    "ports that mislead",
+    "further address",
+    "further address, transit",
+    "further address, NAT",
+];
+
+pub(super) type Socket = (IpAddr, u16);
+
+/// An end; `node` where it is ours.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End {
+    pub(super) socket: Socket,
+    pub(super) node: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Via {
+    Direct,
+    /// The gateway's interface, and the port it gave.
+    Nat(usize, u16),
+    /// The gateway's public socket.
+    RegionalNat(Socket),
+    Transit,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Accepted,
+    RefusedByServer,
+    RefusedByClient,
+}
+
+/// What one side sends: packets, evenly over the conversation.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stream {
+    pub(super) packets: i64,
+    pub(super) bytes: i64,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Conversation {
+    pub(super) kind: &'static str,
+    pub(super) client: End,
+    pub(super) server: End,
+    /// The scope of either end, seen from the other.
+    pub(super) far: &'static str,
+    pub(super) via: Via,
+    pub(super) protocol: u8,
+    pub(super) start: i64,
+    pub(super) seconds: i64,
+    /// Open before the logs begin: no SYN in them.
+    pub(super) mid: bool,
+    pub(super) up: Stream,
+    pub(super) down: Stream,
+    pub(super) verdict: Verdict,
+}
+
+impl Conversation {
+    /// When each packet of a stream passed, its bytes and its flags.
+    pub(super) fn packets(&self, up: bool) -> impl Iterator<Item = (i64, i64, u8)> {
+        const FIN: u8 = 1;
+        const SYN: u8 = 2;
+        const SYN_ACK: u8 = 18;
+        let stream = if up { self.up } else { self.down };
+        let count = stream.packets;
+        let (each, rest) = (stream.bytes / count, stream.bytes % count);
+        (0..count).map(move |number| {
+            let time = self.start + number * self.seconds / (count - 1).max(1);
+            let mut flags = 0;
+            if self.protocol == TCP {
+                let opens = !self.mid && (number == 0 || self.verdict != Verdict::Accepted);
+                flags |= match (opens, up) {
+                    (false, _) => 0,
+                    (true, true) => SYN,
+                    (true, false) => SYN_ACK,
+                };
+                if number == count - 1 && self.verdict == Verdict::Accepted {
+                    flags |= FIN;
+                }
+            }
+            (time, each + i64::from(number < rest), flags)
+        })
+    }
+
+    /// The VPCs that record it.
+    pub(super) fn vpcs(&self, world: &World) -> Vec<usize> {
+        let ends = [self.client.node, self.server.node];
+        ends.into_iter()
+            .flatten()
+            .map(|node| world.vpc_of(node))
+            .collect()
+    }
+}
+
+/// The name that AWS writes for a public address.
+pub(super) fn service(addr: IpAddr) -> &'static str {
+    match addr {
+        IpAddr::V4(addr) if addr.octets()[..2] == [3, 248] => "EC2",
+        _ if is_of_aws(addr) => "S3",
+        _ => "-",
+    }
+}
+
+pub(super) fn is_of_aws(addr: IpAddr) -> bool {
+    let IpAddr::V4(addr) = addr else { return false };
+    ["eu-west-1", "us-east-1"]
+        .iter()
+        .any(|region| s3(region).contains(&addr))
+}
