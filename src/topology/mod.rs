@@ -29,6 +29,7 @@ pub mod model;
 mod network;
 mod outlook;
 mod place;
+mod ranges;
 mod resolve;
 mod route;
 mod show;

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 use super::class::Classified;
 use super::model::{self, Coverage, Kind, Resources};
+use super::ranges::Ranges;
 use super::route::{Route, RouteTable, RouteTarget};
 use super::{Class, Family, IpRanges, Vantage};
 
@@ -38,6 +39,8 @@ pub struct Vpc {
     pub record: Option<Arc<model::Vpc>>,
     /// The longest prefix first.
     pub(super) subnets: Vec<(IpNet, usize)>,
+    /// The subnet of each address, the longest prefix.
+    pub(super) subnet_of: Ranges<Option<usize>>,
     pub(super) addresses: HashMap<IpAddr, usize>,
     /// Prefixes delegated to interfaces, the longest first.
     pub(super) delegated: Vec<(IpNet, usize)>,

@@ -165,10 +165,7 @@ impl Network {
     }
 
     pub(super) fn subnet_in(&self, vpc: &Vpc, addr: IpAddr) -> Option<&Subnet> {
-        vpc.subnets
-            .iter()
-            .find(|(net, _)| net.contains(&addr))
-            .map(|&(_, subnet)| &self.subnets[subnet])
+        vpc.subnet_of.get(addr).map(|subnet| &self.subnets[subnet])
     }
 
     /// A public address: AWS's, or anybody's.

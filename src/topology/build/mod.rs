@@ -16,6 +16,7 @@ use self::routes::{route_tables, transit};
 use super::class;
 use super::model::{self, Resources};
 use super::network::{NatGateway, Network, Peering, PeeringSide, Settings, Subnet, Vpc};
+use super::ranges::Ranges;
 
 impl Network {
     /// Builds the network that the records describe.
@@ -129,6 +130,10 @@ impl Network {
         for vpc in &mut self.vpcs {
             vpc.subnets
                 .sort_by_key(|(net, _)| Reverse(net.prefix_len()));
+            // Of two with the same CIDR the first.
+            let nets = vpc.subnets.iter().rev();
+            let nets: Vec<_> = nets.map(|&(net, subnet)| (net, Some(subnet))).collect();
+            vpc.subnet_of = Ranges::new(&nets, |_, inner| inner);
         }
     }
 
@@ -214,6 +219,7 @@ fn vpcs(resources: &Resources) -> Vec<Vpc> {
         subnets: Vec::new(),
         addresses: HashMap::new(),
         delegated: Vec::new(),
+        subnet_of: Ranges::default(),
         tables: Vec::new(),
         peerings: Vec::new(),
     };
