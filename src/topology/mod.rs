@@ -48,6 +48,7 @@ pub use batches::tables;
 pub use class::Class;
 pub use ec2::Listing;
 pub use error::TopologyError;
+pub use group_rules::SecurityGroup;
 pub use history::History;
 pub use import::import;
 pub use ip_ranges::{IpRanges, Owner};
