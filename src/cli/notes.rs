@@ -40,6 +40,16 @@ pub(super) async fn print(
             "the window holds no REJECT record: spikes can't be told from accepted flows alone",
         );
     }
+    if rejected > 0 && chosen.runs("reject_spike") {
+        let sql = format!(
+            "SELECT COUNT(*), COUNT(*) FILTER (WHERE refused_by = 'undecidable'), COUNT(*) FILTER (WHERE NOT model_agrees) \
+             FROM traffic WHERE action = 'REJECT' AND NOT late AND {within}"
+        );
+        let counted = counts(session, &sql, values()).await?;
+        if let Some(note) = of_refusals(counted) {
+            printer.say(&note);
+        }
+    }
     if without_flags > 0 {
         printer.say(&format!(
             "note: {} TCP records have no tcp-flags: who opened a connection is inferred from ports and from who was heard first",
@@ -97,6 +107,31 @@ pub(super) async fn print(
     Ok(())
 }
 
+/// How far the rules of the time explain what was rejected: records that are no late packets, those of them of which nobody can tell who
+/// refused them, and those that the rules would have let through.
+fn of_refusals([rejected, undecidable, contradicted]: [u64; 3]) -> Option<String> {
+    if undecidable == 0 && contradicted == 0 {
+        return None;
+    }
+    Some(format!(
+        "note: who refused it is undecidable for {} of {} rejected records; the rules of the time contradict {}",
+        percent(undecidable, rejected),
+        human_count(rejected),
+        percent(contradicted, rejected)
+    ))
+}
+
+/// A share in percent, in two digits: less than a thousandth is not nothing.
+fn percent(part: u64, whole: u64) -> String {
+    // In thousandths, rounded; exact in 128 bits.
+    let (part, whole) = (u128::from(part), u128::from(whole.max(1)));
+    match (part * 1000 + whole / 2) / whole {
+        0 if part > 0 => "less than 0.1 %".to_owned(),
+        share if share % 10 == 0 || share >= 100 => format!("{} %", (share + 5) / 10),
+        share => format!("{}.{} %", share / 10, share % 10),
+    }
+}
+
 /// Three counts of one row.
 async fn counts(
     session: &Session,
@@ -116,4 +151,29 @@ async fn counts(
         }
     }
     Ok(counts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_refused_is_told_in_shares() {
+        assert_eq!(of_refusals([12_345, 0, 0]), None);
+        assert_eq!(
+            of_refusals([12_345, 370, 25]).as_deref(),
+            Some(
+                "note: who refused it is undecidable for 3 % of 12,345 rejected records; the rules of the time contradict 0.2 %"
+            )
+        );
+        for (part, whole, expected) in [
+            (0, 7, "0 %"),
+            (1, 100_000, "less than 0.1 %"),
+            (1, 3, "33 %"),
+            (19, 1000, "1.9 %"),
+            (7, 7, "100 %"),
+        ] {
+            assert_eq!(percent(part, whole), expected);
+        }
+    }
 }

@@ -26,6 +26,8 @@ mod lake;
 mod layering;
 /// Filters on `traffic`: what they leave unread changes nothing.
 mod narrow;
+/// Who refused a record, and whether the rules of its time agree.
+mod refused;
 /// An S3 service over HTTP inside the test, with faults on demand.
 mod s3_server;
 /// The same logs give the same rows, whichever way they come, and once only.
