@@ -8,7 +8,7 @@ use super::detect::Chosen;
 use super::printer::Printer;
 use crate::detect::Window;
 use crate::report::human_count;
-use crate::session::{Session, timestamp_scalar};
+use crate::session::{Gaps, Session, timestamp_scalar};
 
 /// Says what the reader of an answer must know, a line each; nothing where nothing is amiss.
 pub(super) async fn print(
@@ -67,6 +67,9 @@ pub(super) async fn print(
             human_count(interfaces)
         ));
     }
+    if let Some(note) = of_gaps(&session.gaps(window.from, window.to).await?) {
+        printer.say(&note);
+    }
     let sql =
         "SELECT COUNT(*) FILTER (WHERE outcome = 'set_aside'), SUM(bad_lines), 0 FROM objects";
     let [set_aside, bad_lines, _] = counts(session, sql, Vec::new()).await?;
@@ -105,6 +108,54 @@ pub(super) async fn print(
         ));
     }
     Ok(())
+}
+
+/// Which interfaces are not in the logs in full, and why; nothing where all are.
+fn of_gaps(gaps: &Gaps) -> Option<String> {
+    let whys = [
+        ("no_flow_log", "has no flow log", "have no flow log"),
+        (
+            "failed",
+            "has a flow log that can't deliver",
+            "have a flow log that can't deliver",
+        ),
+        ("rejects_only", "logs rejects only", "log rejects only"),
+        ("accepts_only", "logs accepts only", "log accepts only"),
+        ("silent", "has no record at all", "have no record at all"),
+    ];
+    let mut parts = Vec::new();
+    for (status, one, several) in whys {
+        let ids = gaps.lacking.get(status).map_or(&[][..], Vec::as_slice);
+        let count = match (ids.len(), parts.is_empty()) {
+            (0, _) => continue,
+            (count, true) => format!("{} of {}", human_count(count as u64), interfaces(gaps)),
+            (count, false) => human_count(count as u64),
+        };
+        let verb = if ids.len() == 1 { one } else { several };
+        parts.push(format!("{count} {verb} ({})", first_of(ids)));
+    }
+    (!parts.is_empty()).then(|| {
+        format!(
+            "note: {}: what they did is not in this answer",
+            parts.join(", ")
+        )
+    })
+}
+
+fn interfaces(gaps: &Gaps) -> String {
+    match gaps.interfaces {
+        1 => "1 interface".to_owned(),
+        count => format!("{} interfaces", human_count(count as u64)),
+    }
+}
+
+/// The first few ids.
+fn first_of(ids: &[String]) -> String {
+    const SHOWN: usize = 3;
+    match ids.get(..SHOWN) {
+        Some(first) if ids.len() > SHOWN => format!("{}, …", first.join(", ")),
+        _ => ids.join(", "),
+    }
 }
 
 /// How far the rules of the time explain what was rejected: records that are no late packets, those of them of which nobody can tell who
@@ -156,6 +207,28 @@ async fn counts(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn interfaces_that_the_logs_lack_are_named() {
+        let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        let gaps = |lacking: &[(&'static str, &[&str])]| Gaps {
+            interfaces: 40,
+            lacking: lacking.iter().map(|(why, of)| (*why, ids(of))).collect(),
+        };
+        assert_eq!(of_gaps(&gaps(&[])), None);
+        let some = gaps(&[
+            ("no_flow_log", &["eni-1", "eni-2", "eni-3", "eni-4"]),
+            ("rejects_only", &["eni-5"]),
+            ("silent", &["eni-6", "eni-7"]),
+        ]);
+        assert_eq!(
+            of_gaps(&some).as_deref(),
+            Some(
+                "note: 4 of 40 interfaces have no flow log (eni-1, eni-2, eni-3, …), 1 logs rejects only (eni-5), \
+                 2 have no record at all (eni-6, eni-7): what they did is not in this answer"
+            )
+        );
+    }
 
     #[test]
     fn who_refused_is_told_in_shares() {

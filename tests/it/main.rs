@@ -8,6 +8,8 @@
 
 /// The commands, input by input: what every bad one is told, and what every format says.
 mod cli;
+/// `interface_coverage`, and the note on what an answer leaves out.
+mod coverage;
 /// Records of every format and envelope, and what other tools read from the same bytes.
 mod decode;
 /// The cases of `tests/detections/<id>/<case>`, found by glob: logs and topology in, findings out.

@@ -315,6 +315,10 @@ fn tables_have_the_columns_of_the_contract() {
                 "objects",
                 "key etag size rows bad_lines outcome reason batch ingested_at",
             ),
+            (
+                "interface_coverage",
+                "hour interface_id vpc_id subnet_id account_id region flow_log_ids traffic_type status flows skipped nodata",
+            ),
             ("bad_lines", "key line field value expected text"),
             (
                 "subnets",
