@@ -155,7 +155,8 @@ blocks AS (
         COUNT(*) AS flows,
         COUNT(DISTINCT src_addr) AS addresses,
         COUNT(*) FILTER (WHERE src_scope IN ('vpc', 'peer', 'transit')) AS from_ours,
-        COUNT(*) FILTER (WHERE refused_by LIKE 'nacl%') AS by_nacl,
+        -- Where both would refuse it, the network ACL contains it already.
+        COUNT(*) FILTER (WHERE refused_by LIKE 'nacl%' OR refused_by = 'both') AS by_nacl,
         COUNT(*) FILTER (WHERE refused_by = 'security_group') AS by_group,
         COUNT(*) FILTER (WHERE refused_by = 'bpa') AS by_bpa,
         COUNT(*) FILTER (WHERE refused_by = 'encryption_controls') AS by_encryption,
@@ -264,7 +265,7 @@ SELECT
             WHEN layer = 'nacl' THEN 'contained: the network ACL denies it already'
             WHEN layer = 'bpa' THEN 'contained: Block Public Access denies it already'
             WHEN layer = 'encryption_controls' THEN 'the endpoint refuses unencrypted traffic: encrypt it at the client'
-            ELSE 'import the topology with its network ACLs (topology import), so that the layer can be told'
+            ELSE 'import the topology with its network ACLs and security groups (topology import), so that the layer can be told'
         END
     ) AS evidence,
     expected_by

@@ -1,131 +1,60 @@
 //! What flow logs record, and what no one will know about.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use super::{Check, Problem, counted, interfaces_in, listed, subnet_named, subnets_in, vpc_named};
 use crate::detect::Severity;
 use crate::topology::model::{FlowLog, Kind};
-use crate::topology::{Interface, Network, Subnet, Vpc};
+use crate::topology::{FlowLogs, Interface, Network, Recorded, Subnet, Vpc};
 
 pub(super) const INCOMPLETE: Check = Check {
     id: "audit_flow_log_incomplete",
     title: "No flow log records all traffic",
 };
 
-/// What the flow logs of a resource record.
-#[derive(Debug, Clone, Default)]
-struct Recorded<'n> {
-    accepts: bool,
-    rejects: bool,
-    /// Active, and with traffic of one kind only.
-    partial: Vec<&'n FlowLog>,
-    /// Active by their status, and nothing arrives.
-    failed: Vec<&'n FlowLog>,
-    /// No longer active, or not yet.
-    inactive: Vec<&'n FlowLog>,
-}
-
-impl<'n> Recorded<'n> {
-    fn is_complete(&self) -> bool {
-        self.accepts && self.rejects
-    }
-
-    fn is_nothing(&self) -> bool {
-        self.partial.is_empty()
-            && self.failed.is_empty()
-            && self.inactive.is_empty()
-            && !self.accepts
-            && !self.rejects
-    }
-
-    fn add(&mut self, log: &'n FlowLog) {
-        if log
-            .flow_log_status
-            .as_deref()
-            .is_some_and(|status| status != "ACTIVE")
-        {
-            self.inactive.push(log);
-        } else if log.deliver_logs_status.as_deref() == Some("FAILED") {
-            self.failed.push(log);
-        } else {
-            match log.traffic_type.as_deref() {
-                Some("ACCEPT") => {
-                    self.accepts = true;
-                    self.partial.push(log);
-                }
-                Some("REJECT") => {
-                    self.rejects = true;
-                    self.partial.push(log);
-                }
-                _ => (self.accepts, self.rejects) = (true, true),
-            }
+/// How bad it is, and why in words; nobody looks for what they believe is recorded.
+fn lack(recorded: &Recorded<'_>) -> (Severity, &'static str, String) {
+    let ids = |logs: &[&FlowLog]| {
+        let ids: Vec<String> = logs.iter().map(|log| log.flow_log_id.clone()).collect();
+        listed(&ids)
+    };
+    if !recorded.accepts && !recorded.rejects {
+        if let Some(first) = recorded.failed.first() {
+            let message = first
+                .deliver_logs_error_message
+                .as_ref()
+                .map(|message| format!(" ({message})"))
+                .unwrap_or_default();
+            let words = format!(
+                "{} is active and cannot deliver{message}: nothing is recorded",
+                ids(&recorded.failed)
+            );
+            return (Severity::High, "failed", words);
         }
+        if !recorded.inactive.is_empty() {
+            let words = format!(
+                "{} is not active: nothing is recorded",
+                ids(&recorded.inactive)
+            );
+            return (Severity::Medium, "inactive", words);
+        }
+        return (Severity::Medium, "none", "no flow log".to_owned());
     }
-
-    /// With what a flow log of the subnet or VPC around it records.
-    fn within(&self, around: &Self) -> Self {
-        let both = |mine: &[&'n FlowLog], theirs: &[&'n FlowLog]| [mine, theirs].concat();
-        Self {
-            accepts: self.accepts || around.accepts,
-            rejects: self.rejects || around.rejects,
-            partial: both(&self.partial, &around.partial),
-            failed: both(&self.failed, &around.failed),
-            inactive: both(&self.inactive, &around.inactive),
-        }
-    }
-
-    /// How bad it is, and why in words; nobody looks for what they believe is recorded.
-    fn lack(&self) -> (Severity, &'static str, String) {
-        let ids = |logs: &[&FlowLog]| {
-            let ids: Vec<String> = logs.iter().map(|log| log.flow_log_id.clone()).collect();
-            listed(&ids)
-        };
-        if !self.accepts && !self.rejects {
-            if let Some(first) = self.failed.first() {
-                let message = first
-                    .deliver_logs_error_message
-                    .as_ref()
-                    .map(|message| format!(" ({message})"))
-                    .unwrap_or_default();
-                let words = format!(
-                    "{} is active and cannot deliver{message}: nothing is recorded",
-                    ids(&self.failed)
-                );
-                return (Severity::High, "failed", words);
-            }
-            if !self.inactive.is_empty() {
-                let words = format!("{} is not active: nothing is recorded", ids(&self.inactive));
-                return (Severity::Medium, "inactive", words);
-            }
-            return (Severity::Medium, "none", "no flow log".to_owned());
-        }
-        let partial = ids(&self.partial);
-        if self.rejects {
-            let words =
-                format!("{partial} records REJECT only: what was let in or out is not known");
-            (Severity::Medium, "reject_only", words)
-        } else {
-            let words =
-                format!("{partial} records ACCEPT only: what was tried and refused is not known");
-            (Severity::Low, "accept_only", words)
-        }
+    let partial = ids(&recorded.partial);
+    if recorded.rejects {
+        let words = format!("{partial} records REJECT only: what was let in or out is not known");
+        (Severity::Medium, "reject_only", words)
+    } else {
+        let words =
+            format!("{partial} records ACCEPT only: what was tried and refused is not known");
+        (Severity::Low, "accept_only", words)
     }
 }
 
-/// A flow log of a VPC records all its interfaces, one of a subnet those in it; each records all traffic, or only what was accepted or
-/// only what was rejected. With a delivery that fails it stays ACTIVE. (VPC User Guide, "Flow logs"; `DeliverLogsStatus` of
-/// DescribeFlowLogs.) A VPC that nothing in it is recorded of is one finding; else each subnet with interfaces that are not.
+/// A VPC that nothing in it is recorded of is one finding; else each subnet with interfaces that are not.
 pub(super) fn incomplete_flow_logs(network: &Network) -> Vec<Problem> {
-    let mut by_resource: BTreeMap<&str, Recorded<'_>> = BTreeMap::new();
-    for log in &network.resources().flow_logs {
-        if let Some(id) = &log.resource_id {
-            by_resource.entry(id).or_default().add(log);
-        }
-    }
-    let of = |id: &str| by_resource.get(id).cloned().unwrap_or_default();
+    let logs = FlowLogs::of(network);
+    let of = |id: &str| logs.of_resource(id);
     let mut problems = Vec::new();
-    for vpc in network.vpcs().iter().filter(|vpc| is_asked(network, vpc)) {
+    for vpc in network.vpcs().iter().filter(|vpc| logs.are_known(vpc)) {
         let whole = of(&vpc.id);
         if whole.is_complete() {
             continue;
@@ -158,7 +87,7 @@ pub(super) fn incomplete_flow_logs(network: &Network) -> Vec<Problem> {
 }
 
 fn of_vpc(network: &Network, vpc: &Vpc, recorded: &Recorded<'_>) -> Problem {
-    let (severity, state, words) = recorded.lack();
+    let (severity, state, words) = lack(recorded);
     let interfaces = interfaces_in(network, vpc);
     let is_empty = interfaces.as_ref().is_some_and(Vec::is_empty);
     // Where nothing is, nothing goes unrecorded yet; that a flow log is broken holds all the same.
@@ -196,12 +125,12 @@ fn of_subnet<'n>(
         return None;
     }
     // What the worst of the interfaces lacks.
-    let lack = lacking
+    let worst = lacking
         .iter()
         .map(|(_, recorded)| recorded)
-        .max_by_key(|recorded| recorded.lack().0)
+        .max_by_key(|recorded| lack(recorded).0)
         .unwrap_or(own);
-    let (severity, state, words) = lack.lack();
+    let (severity, state, words) = lack(worst);
     let severity = if knows_interfaces && interfaces.is_empty() && state != "failed" {
         Severity::Info
     } else {
@@ -226,7 +155,7 @@ fn of_subnet<'n>(
     };
     let reason = format!("{}{some}: {words}", subnet_named(subnet));
     let problem = Problem::of_subnet(subnet, severity, reason).with_ids("interface", &ids);
-    Some(with_logs(problem, state, lack))
+    Some(with_logs(problem, state, worst))
 }
 
 /// Interfaces whose subnet the topology does not have: nothing but their VPC is there to name them.
@@ -248,10 +177,10 @@ fn of_strays<'n>(
             (!recorded.is_complete()).then_some((interface.id.as_ref(), recorded))
         })
         .collect();
-    let (_, lack) = lacking
+    let (_, worst) = lacking
         .iter()
-        .max_by_key(|(_, recorded)| recorded.lack().0)?;
-    let (severity, state, words) = lack.lack();
+        .max_by_key(|(_, recorded)| lack(recorded).0)?;
+    let (severity, state, words) = lack(worst);
     let ids: Vec<&str> = lacking.iter().map(|(id, _)| *id).collect();
     let names: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
     let reason = format!(
@@ -261,7 +190,7 @@ fn of_strays<'n>(
         listed(&names)
     );
     let problem = Problem::of_vpc(vpc, severity, reason).with_ids("interface", &ids);
-    Some(with_logs(problem, state, lack))
+    Some(with_logs(problem, state, worst))
 }
 
 fn with_logs(problem: Problem, state: &str, recorded: &Recorded<'_>) -> Problem {
@@ -281,23 +210,13 @@ fn with_logs(problem: Problem, state: &str, recorded: &Recorded<'_>) -> Problem 
         .with("deliver_logs_error_message", message)
 }
 
-/// Whether anybody asked for the flow logs of a VPC's account and region.
-fn is_asked(network: &Network, vpc: &Vpc) -> bool {
-    let of_vpc = |log: &Arc<FlowLog>| log.resource_id.as_deref() == Some(vpc.id.as_ref());
-    network.resources().flow_logs.iter().any(of_vpc)
-        || network.knows_all_of(
-            Kind::FlowLogs,
-            vpc.account_id.as_deref(),
-            vpc.region.as_deref(),
-        )
-}
-
 /// Says of which VPCs the flow logs are not known.
 pub(super) fn note(network: &Network) -> Option<String> {
+    let logs = FlowLogs::of(network);
     let unknown: Vec<String> = network
         .vpcs()
         .iter()
-        .filter(|vpc| !is_asked(network, vpc))
+        .filter(|vpc| !logs.are_known(vpc))
         .map(vpc_named)
         .collect();
     (!unknown.is_empty()).then(|| {

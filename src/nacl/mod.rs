@@ -2,6 +2,10 @@
 //!
 //! Flow logs record neither ICMP types nor which rule decided. So a rule that depends on what is not recorded *may*
 //! match; where that would change the answer, the verdict is [`Action::Undecidable`] instead of a guess.
+//!
+//! What passes the ACL meets the interface's security groups: [`Guard`].
+
+mod groups;
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -11,6 +15,8 @@ use ipnet::IpNet;
 
 use crate::topology::Family;
 use crate::topology::model::{NetworkAcl, NetworkAclEntry};
+
+pub use groups::{Far, Group, Guard};
 
 /// The rule `*` of an IPv4 ACL, as EC2 numbers it.
 pub const IMPLICIT_DENY_V4: u16 = 32767;
@@ -41,7 +47,7 @@ impl Direction {
     }
 }
 
-/// What an ACL does with a packet.
+/// What an ACL or a security group does with a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Lets it pass.
@@ -117,14 +123,7 @@ impl Rule {
             .cidr_block
             .as_ref()
             .or(entry.ipv6_cidr_block.as_ref())?;
-        let protocol = match entry.protocol.as_deref()? {
-            "-1" | "all" => None,
-            "tcp" => Some(TCP),
-            "udp" => Some(UDP),
-            "icmp" => Some(ICMP),
-            "icmpv6" => Some(ICMPV6),
-            number => Some(number.parse().ok()?),
-        };
+        let protocol = protocol(entry.protocol.as_deref()?)?;
         // AWS ignores ports of a rule for all protocols, and of protocols that have none.
         let has_ports = matches!(protocol, Some(TCP | UDP));
         let port = |port: Option<i32>, default: u16| match port {
@@ -160,12 +159,33 @@ impl Rule {
         {
             return Match::No;
         }
-        match (&self.ports, packet.dst_port) {
-            (Some(ports), Some(port)) if !ports.contains(&port) => Match::No,
-            (Some(_), None) => Match::Maybe,
-            _ if self.is_icmp_specific => Match::Maybe,
-            _ => Match::Yes,
-        }
+        ports_match(self.ports.as_ref(), packet.dst_port, self.is_icmp_specific)
+    }
+}
+
+/// The number of a rule's protocol; the inner `None` for every protocol, the outer for what is none.
+fn protocol(word: &str) -> Option<Option<u8>> {
+    Some(match word {
+        "-1" | "all" => None,
+        "tcp" => Some(TCP),
+        "udp" => Some(UDP),
+        "icmp" => Some(ICMP),
+        "icmpv6" => Some(ICMPV6),
+        number => Some(number.parse().ok()?),
+    })
+}
+
+/// Whether a packet of a rule's protocol is of its ports, or may be of its ICMP type.
+fn ports_match(
+    ports: Option<&RangeInclusive<u16>>,
+    dst_port: Option<u16>,
+    is_icmp_specific: bool,
+) -> Match {
+    match (ports, dst_port) {
+        (Some(ports), Some(port)) if !ports.contains(&port) => Match::No,
+        (Some(_), None) => Match::Maybe,
+        _ if is_icmp_specific => Match::Maybe,
+        _ => Match::Yes,
     }
 }
 

@@ -1,8 +1,9 @@
 //! The session: the only place that builds a query context.
 //!
-//! Tables: `flows coverage objects bad_lines`, the topology's, and `traffic`. Functions: `cidr_contains ip_scope aws_service ip_prefix
+//! Tables: `flows coverage objects bad_lines`, the topology's, `traffic` and `interface_coverage`. Functions: `cidr_contains ip_scope aws_service ip_prefix
 //! protocol_name port_name tcp_flags_text expected_by`. Statements only read.
 
+mod coverage;
 mod flows_table;
 mod functions;
 mod lake_side;
@@ -27,6 +28,7 @@ use datafusion::sql::parser::DFParser;
 use datafusion::sql::resolve::resolve_table_references;
 use thiserror::Error;
 
+use self::coverage::InterfaceCoverage;
 use self::flows_table::{FlowsTable, viewed};
 use self::lake_side::LakeSide;
 use self::logs_table::{RawFlows, RawSide, SideTable};
@@ -35,6 +37,7 @@ use crate::lake::{Lake, LakeError, LakeSnapshot, StatValue};
 use crate::policy::Policy;
 use crate::topology::{self, History, Settings};
 
+pub use self::coverage::Gaps;
 pub use self::logs_table::RawLogs;
 
 /// What went wrong with a query.
@@ -76,6 +79,7 @@ pub struct Session {
     context: SessionContext,
     /// The version that it reads, unless it reads raw logs.
     snapshot: Option<LakeSnapshot>,
+    history: Arc<History>,
 }
 
 impl fmt::Debug for Session {
@@ -114,11 +118,11 @@ impl Session {
         let session = Self {
             context,
             snapshot: Some(snapshot.clone()),
+            history: Arc::clone(&knowledge.history),
         };
-        for (name, table) in SideTable::ALL {
-            session.register(name, Arc::new(LakeSide::new(snapshot.clone(), table)))?;
-        }
-        session.complete(flows, knowledge)?;
+        let side =
+            |table| -> Arc<dyn TableProvider> { Arc::new(LakeSide::new(snapshot.clone(), table)) };
+        session.complete(flows, side, knowledge)?;
         Ok(session)
     }
 
@@ -130,21 +134,33 @@ impl Session {
         let session = Self {
             context: context(),
             snapshot: None,
+            history: Arc::clone(&knowledge.history),
         };
-        for (name, table) in SideTable::ALL {
-            session.register(name, Arc::new(RawSide::new(Arc::clone(logs), table)))?;
-        }
-        session.complete(Arc::new(RawFlows::new(Arc::clone(logs))), knowledge)?;
+        let side =
+            |table| -> Arc<dyn TableProvider> { Arc::new(RawSide::new(Arc::clone(logs), table)) };
+        let flows = Arc::new(RawFlows::new(Arc::clone(logs)));
+        session.complete(flows, side, knowledge)?;
         Ok(session)
     }
 
-    /// Registers `flows`, what is made of it, the topology's tables and the functions.
+    /// Registers `flows` and the tables beside it, what is made of them, the topology's tables and the functions.
     fn complete(
         &self,
         flows: Arc<dyn TableProvider>,
+        side: impl Fn(SideTable) -> Arc<dyn TableProvider>,
         knowledge: &Knowledge,
     ) -> Result<(), SessionError> {
         self.register("flows", Arc::clone(&flows))?;
+        for (name, table) in SideTable::ALL {
+            let table_beside = side(table);
+            if matches!(table, SideTable::Coverage) {
+                let (flows, history) = (Arc::clone(&flows), Arc::clone(&knowledge.history));
+                let coverage = Arc::clone(&table_beside);
+                let by_interface = InterfaceCoverage::new(flows, coverage, history);
+                self.register("interface_coverage", Arc::new(by_interface))?;
+            }
+            self.register(name, table_beside)?;
+        }
         self.register(
             "traffic",
             Arc::new(TrafficTable::new(flows, Arc::clone(&knowledge.history))),
@@ -259,6 +275,31 @@ impl Session {
              WHERE source IN (SELECT key FROM objects WHERE CAST(split_part(batch, '-', 1) AS BIGINT) IN ({numbers}))"
         ))
         .await
+    }
+
+    /// The interfaces of the topology that the logs do not have in full between two times, as of the later one: by their flow logs, and
+    /// because nothing was heard of them.
+    ///
+    /// # Errors
+    /// When the flows can't be read.
+    pub async fn gaps(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<Gaps, SessionError> {
+        let network = self.history.at(to);
+        if network.interfaces().is_empty() {
+            return Ok(Gaps::default());
+        }
+        let sql = "SELECT DISTINCT interface_id FROM flows WHERE start < $to AND \"end\" >= $from AND interface_id IS NOT NULL \
+            UNION SELECT interface_id FROM coverage WHERE start < $to AND \"end\" >= $from AND interface_id IS NOT NULL";
+        let values = vec![
+            ("from".to_owned(), timestamp_scalar(from)),
+            ("to".to_owned(), timestamp_scalar(to)),
+        ];
+        let batches = self.query(sql, values).await?;
+        let heard = batches
+            .iter()
+            .flat_map(|batch| batch.column(0).as_string_view().iter().flatten())
+            .map(str::to_owned)
+            .collect();
+        Ok(coverage::gaps(network, &heard))
     }
 
     async fn times(

@@ -1,8 +1,59 @@
-//! The rules of security groups, whichever call printed them.
+//! Security groups and their rules, whichever call printed them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use super::model::{self, Resources};
+use ipnet::IpNet;
+
+use super::build::nets_of_list;
+use super::model::{self, Kind, Resources};
+use super::network::Network;
+
+/// A security group whose rules are known.
+#[derive(Debug, Default)]
+pub struct SecurityGroup {
+    /// Its VPC.
+    pub vpc_id: Option<String>,
+    /// Its rules, one for each source or destination.
+    pub rules: Vec<model::SecurityGroupRule>,
+}
+
+/// Security groups by id.
+pub(super) type SecurityGroups = HashMap<String, SecurityGroup>;
+
+impl Network {
+    /// A security group by id; `None` where its rules are not known.
+    pub fn security_group(&self, id: &str) -> Option<&SecurityGroup> {
+        let groups = self.groups.get_or_init(|| by_id(&self.resources));
+        groups.get(id)
+    }
+
+    /// Whether anybody asked for security groups: one that is not known is then amiss.
+    pub(crate) fn knows_security_groups(&self) -> bool {
+        self.knows_any(Kind::SecurityGroups) || self.knows_any(Kind::SecurityGroupRules)
+    }
+
+    /// The CIDRs of a prefix list; `None` where they are not known.
+    pub fn prefix_list(&self, id: &str) -> Option<Vec<IpNet>> {
+        let mut lists = self.resources.prefix_lists.iter();
+        let record = lists.find(|list| list.prefix_list_id == id)?;
+        nets_of_list(record, &self.settings)
+    }
+}
+
+fn by_id(resources: &Resources) -> SecurityGroups {
+    let mut groups = SecurityGroups::new();
+    for group in &resources.security_groups {
+        let known = groups.entry(group.group_id.clone()).or_default();
+        known.vpc_id.clone_from(&group.vpc_id);
+    }
+    for rule in of(resources) {
+        if let Some(id) = &rule.group_id {
+            let known = groups.entry(id.clone()).or_default();
+            known.rules.push(rule);
+        }
+    }
+    groups
+}
 
 /// Every rule as `describe-security-group-rules` prints it; of groups without, as `describe-security-groups` does.
 pub(super) fn of(resources: &Resources) -> Vec<model::SecurityGroupRule> {

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 
 use super::class::Classified;
+use super::group_rules::SecurityGroups;
 use super::model::{self, Coverage, Kind, Resources};
 use super::ranges::Ranges;
 use super::route::{Route, RouteTable, RouteTarget};
@@ -279,6 +280,8 @@ pub struct Network {
     pub(super) by_address: HashMap<IpAddr, Vec<usize>>,
     /// Interfaces by public address.
     pub(super) by_public_address: HashMap<IpAddr, usize>,
+    /// Built when somebody first asks what a group lets through.
+    pub(super) groups: OnceLock<SecurityGroups>,
 }
 
 impl Network {

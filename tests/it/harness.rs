@@ -395,13 +395,32 @@ impl World {
         )
     }
 
+    /// The security groups of the last interface.
+    pub(crate) fn carrying(mut self, groups: &[&str]) -> Self {
+        let groups: Vec<Value> = groups.iter().map(|id| json!({"GroupId": id})).collect();
+        let interfaces = self.0["NetworkInterfaces"].as_array_mut().unwrap();
+        interfaces.last_mut().unwrap()["Groups"] = groups.into();
+        self
+    }
+
+    /// The same world, and nobody asked for this kind.
+    pub(crate) fn without(mut self, kind: &str) -> Self {
+        self.0.remove(kind);
+        self
+    }
+
     /// Writes one file for each kind, as the AWS CLI would.
     pub(crate) fn put(&self, place: &Place) {
+        self.put_in(place, "topology");
+    }
+
+    /// The same in another folder, such as that of a snapshot.
+    pub(crate) fn put_in(&self, place: &Place, folder: &str) {
         for (kind, records) in &self.0 {
             let mut document = Map::new();
             document.insert(kind.clone(), records.clone());
             place.put(
-                &format!("topology/{kind}.json"),
+                &format!("{folder}/{kind}.json"),
                 Value::Object(document).to_string(),
             );
         }

@@ -8,6 +8,8 @@
 
 /// The commands, input by input: what every bad one is told, and what every format says.
 mod cli;
+/// `interface_coverage`, and the note on what an answer leaves out.
+mod coverage;
 /// Records of every format and envelope, and what other tools read from the same bytes.
 mod decode;
 /// The cases of `tests/detections/<id>/<case>`, found by glob: logs and topology in, findings out.
@@ -26,6 +28,8 @@ mod lake;
 mod layering;
 /// Filters on `traffic`: what they leave unread changes nothing.
 mod narrow;
+/// Who refused a record, and whether the rules of its time agree.
+mod refused;
 /// An S3 service over HTTP inside the test, with faults on demand.
 mod s3_server;
 /// The same logs give the same rows, whichever way they come, and once only.

@@ -309,11 +309,15 @@ fn tables_have_the_columns_of_the_contract() {
                 "traffic",
                 "start end account_id region vpc_id subnet_id interface_id action protocol packets bytes tcp_flags src_addr dst_addr src_port \
                 dst_port src_subnet_id dst_subnet_id src_vpc_id dst_vpc_id src_class dst_class src_scope dst_scope src_service dst_service direction \
-                initiator client_addr server_addr service_port route_target path leg counted",
+                initiator client_addr server_addr service_port route_target path leg counted late refused_by model_agrees",
             ),
             (
                 "objects",
                 "key etag size rows bad_lines outcome reason batch ingested_at",
+            ),
+            (
+                "interface_coverage",
+                "hour interface_id vpc_id subnet_id account_id region flow_log_ids traffic_type status flows skipped nodata",
             ),
             ("bad_lines", "key line field value expected text"),
             (

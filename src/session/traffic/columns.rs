@@ -12,8 +12,9 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::common::Result;
 
 use super::flow::{
-    Action, Address, Direction, Flow, Initiator, Leg, NONE, Path, Pool, RefusedBy, Text,
+    Action, Address, Direction, Flow, Initiator, Judged, Leg, NONE, Path, Pool, RefusedBy, Text,
 };
+use super::refusal::Judging;
 use super::resolve::{EndTexts, RecorderTexts, Way, World};
 
 /// What the records of a slice of time point at, ready to be written: every text stands there once, and columns share it.
@@ -62,8 +63,8 @@ impl Tables {
 #[derive(Debug)]
 pub(super) struct Chunk {
     pub(super) rows: Vec<Flow>,
-    /// Who refused each record; empty where nobody asked.
-    pub(super) refused_by: Vec<RefusedBy>,
+    /// What the rules of the time say of each record; empty where nobody asked.
+    pub(super) judged: Vec<Judged>,
     pub(super) tables: Arc<Tables>,
 }
 
@@ -86,6 +87,7 @@ enum Make {
     OfRecorder(fn(&RecorderTexts) -> Text),
     RouteTarget,
     RefusedBy,
+    ModelAgrees,
 }
 
 /// Which end of a record.
@@ -275,6 +277,7 @@ const COLUMNS: &[(&str, Make)] = &[
     ("server_service", Make::OfEnd(Which::Server, service)),
     ("late", Make::Flag(|flow| flow.late)),
     ("refused_by", Make::RefusedBy),
+    ("model_agrees", Make::ModelAgrees),
 ];
 
 /// The schema of `traffic`.
@@ -287,7 +290,7 @@ pub(super) static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
                 Make::Start | Make::End => time(),
                 Make::Int(_) => DataType::Int32,
                 Make::Long(_) => DataType::Int64,
-                Make::Flag(_) => DataType::Boolean,
+                Make::Flag(_) | Make::ModelAgrees => DataType::Boolean,
                 _ => DataType::Utf8View,
             };
             Field::new(*name, data_type, true)
@@ -316,13 +319,14 @@ pub(super) fn batch(
     )?)
 }
 
-/// The number of the column that only a replay of network ACLs tells.
-pub(super) static REFUSED_BY: LazyLock<usize> = LazyLock::new(|| {
-    let mut columns = COLUMNS.iter();
-    columns
-        .position(|(_, make)| matches!(make, Make::RefusedBy))
-        .expect("one of the columns says who refused")
-});
+/// What must be replayed against the rules of the time for a column.
+pub(super) fn judging(column: usize) -> Judging {
+    match COLUMNS.get(column) {
+        Some((_, Make::RefusedBy)) => Judging::Rejected,
+        Some((_, Make::ModelAgrees)) => Judging::All,
+        _ => Judging::Nothing,
+    }
+}
 
 fn array(chunk: &Chunk, rows: std::ops::Range<usize>, make: Make) -> Result<ArrayRef> {
     let flows = &chunk.rows[rows.clone()];
@@ -361,7 +365,11 @@ fn array(chunk: &Chunk, rows: std::ops::Range<usize>, make: Make) -> Result<Arra
             let way = tables.ways.get(flow.route as usize);
             way.map(|way| way.target.as_str())
         }),
-        Make::RefusedBy => refused_by(&chunk.refused_by[rows]),
+        Make::RefusedBy => refused_by(&chunk.judged[rows]),
+        Make::ModelAgrees => {
+            let judged = chunk.judged[rows].iter();
+            Arc::new(judged.map(|judged| judged.agrees).collect::<BooleanArray>())
+        }
     })
 }
 
@@ -386,15 +394,16 @@ fn words(flows: &[Flow], of: impl Fn(&Flow) -> Option<&'static str>) -> ArrayRef
     Arc::new(builder.finish())
 }
 
-fn refused_by(refusals: &[RefusedBy]) -> ArrayRef {
-    let mut builder = StringViewBuilder::with_capacity(refusals.len()).with_deduplicate_strings();
-    for refusal in refusals {
-        match refusal {
+fn refused_by(judged: &[Judged]) -> ArrayRef {
+    let mut builder = StringViewBuilder::with_capacity(judged.len()).with_deduplicate_strings();
+    for judged in judged {
+        match judged.refused_by {
             RefusedBy::Nobody => builder.append_null(),
             RefusedBy::Nacl(rule_number) => {
                 builder.append_value(format!("nacl rule {rule_number}"));
             }
             RefusedBy::SecurityGroup => builder.append_value("security_group"),
+            RefusedBy::Both => builder.append_value("both"),
             RefusedBy::BlockPublicAccess => builder.append_value("bpa"),
             RefusedBy::EncryptionControls => builder.append_value("encryption_controls"),
             RefusedBy::LatePacket => builder.append_value("late packet"),

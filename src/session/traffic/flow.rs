@@ -145,15 +145,25 @@ pub(super) enum Path {
 /// Who refused a rejected record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RefusedBy {
-    /// A network ACL, by this rule.
+    /// A network ACL, by this rule; the security groups would have let it through, or are not known.
     Nacl(u16),
     SecurityGroup,
+    /// A network ACL, and the security groups would have refused it too.
+    Both,
     BlockPublicAccess,
     EncryptionControls,
     LatePacket,
     Undecidable,
     /// Not rejected.
     Nobody,
+}
+
+/// What the rules of the time say of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Judged {
+    pub(super) refused_by: RefusedBy,
+    /// Whether they would have done what was done; `None` where that can't be told, or where no rule decided.
+    pub(super) agrees: Option<bool>,
 }
 
 /// One record: 80 bytes, which is what a record costs in memory while its slice of time is worked on. Addresses are those of the

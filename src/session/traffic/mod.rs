@@ -32,7 +32,7 @@ mod witness;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arrow::array::RecordBatch;
@@ -53,10 +53,11 @@ use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use tokio::sync::{OnceCell, mpsc};
 
-use self::columns::{Chunk, REFUSED_BY, SCHEMA};
+use self::columns::{Chunk, SCHEMA};
 use self::filter::Test;
 use self::input::INPUT;
 use self::possible::Hint;
+use self::refusal::Judging;
 use self::run::{Job, Taker};
 use self::slices::Bound;
 use crate::topology::History;
@@ -77,8 +78,8 @@ pub(super) struct TrafficTable {
 /// counts as often as it is named) has one answer, which is then kept; else it is given away as it comes.
 struct Answer {
     job: Job,
-    /// Whether somebody asks who refused a record.
-    with_refusals: AtomicBool,
+    /// What somebody asks of the rules of the time: a [`Judging`].
+    judging: AtomicU8,
     chunks: OnceCell<Vec<Arc<Chunk>>>,
     /// Each scan of a plan has a clone.
     scans: Arc<()>,
@@ -133,7 +134,7 @@ impl TrafficTable {
                 threads: config.target_partitions(),
                 chunk_rows: config.batch_size().max(1),
             },
-            with_refusals: AtomicBool::new(false),
+            judging: AtomicU8::new(Judging::Nothing as u8),
             chunks: OnceCell::new(),
             scans: Arc::new(()),
         });
@@ -205,8 +206,8 @@ impl TableProvider for TrafficTable {
         let rest = Rest::of(state, rest)?;
         let answer = self.answer(state, filters).await?;
         let asked = rest.iter().flat_map(|rest| &rest.columns).chain(&columns);
-        if asked.into_iter().any(|column| *column == *REFUSED_BY) {
-            answer.with_refusals.store(true, Ordering::Relaxed);
+        if let Some(judging) = asked.map(|column| columns::judging(*column)).max() {
+            answer.judging.fetch_max(judging as u8, Ordering::Relaxed);
         }
         let threads = answer.job.threads.max(1);
         let scan = Arc::new(Scan {
@@ -393,8 +394,8 @@ fn chunks_of(
 fn start(answer: Arc<Answer>, context: Arc<TaskContext>) -> Running {
     let (sender, chunks) = mpsc::channel(WAITING_CHUNKS);
     let passes = SpawnedTask::spawn_blocking(move || {
-        let with_refusals = answer.with_refusals.load(Ordering::Relaxed);
-        answer.job.run(&context, with_refusals, &Sender(sender))
+        let judging = Judging::from_number(answer.judging.load(Ordering::Relaxed));
+        answer.job.run(&context, judging, &Sender(sender))
     });
     Running { chunks, passes }
 }

@@ -18,12 +18,12 @@ use super::company::Company;
 use super::conversation::{Conversations, End, FlowLogs, Peers, Scratch, ends, is_open};
 use super::files::{self, RowGroup, Work};
 use super::filter::Test;
-use super::flow::{Flow, Leg, Pool, RefusedBy, Text};
+use super::flow::{Flow, Leg, Pool, Text};
 use super::hash::{Map, Set};
 use super::nat::{self, Sides};
 use super::possible::{Hint, Possible};
 use super::read::{BUCKETS, Bucket, Reader};
-use super::refusal::Refusals;
+use super::refusal::{Judging, Refusals};
 use super::resolve::{Known, Lens, Ways, World};
 use super::slices::{Bound, MARGIN_MICROS, Records, Slice};
 use super::witness::Sightings;
@@ -66,7 +66,7 @@ impl Job {
     pub(super) fn run(
         &self,
         context: &Arc<TaskContext>,
-        with_refusals: bool,
+        judging: Judging,
         taker: &impl Taker,
     ) -> Result<()> {
         let pool = Arc::new(Mutex::new(Pool::default()));
@@ -77,6 +77,9 @@ impl Job {
             world: Mutex::default(),
             lenses: (0..threads)
                 .map(|_| Mutex::new(Lens::new(&self.history)))
+                .collect(),
+            refusals: (0..threads)
+                .map(|_| Mutex::new(Refusals::new(judging)))
                 .collect(),
             sightings: Sightings::default(),
             forwarding: Set::default(),
@@ -127,7 +130,7 @@ impl Job {
                 _ => read(slice, Choice::All)?,
             };
             let pool = locked(&pool);
-            if !passes.settle(readers, slice.until, &pool, with_refusals, taker) {
+            if !passes.settle(readers, slice.until, &pool, taker) {
                 break;
             }
         }
@@ -208,6 +211,7 @@ struct Passes<'n> {
     threads: usize,
     world: Mutex<World<'n>>,
     lenses: Vec<Mutex<Lens<'n>>>,
+    refusals: Vec<Mutex<Refusals<'n>>>,
     sightings: Sightings,
     forwarding: Set<Text>,
     fields: Map<Text, u8>,
@@ -224,7 +228,6 @@ impl<'n> Passes<'n> {
         mut readers: Vec<Reader>,
         until: i64,
         pool: &Pool,
-        with_refusals: bool,
         taker: &impl Taker,
     ) -> bool {
         for reader in &mut readers {
@@ -256,7 +259,7 @@ impl<'n> Passes<'n> {
             .collect();
         let world = locked(&self.world);
         nat::join(sides, &mut buckets, &pool.addresses, self.threads);
-        let goes_on = self.give(buckets, until, (pool, &world), with_refusals, taker);
+        let goes_on = self.give(buckets, until, (pool, &world), taker);
         drop(world);
         self.given_before = until;
         goes_on
@@ -427,25 +430,20 @@ impl<'n> Passes<'n> {
         buckets: Vec<Conversations>,
         until: i64,
         (pool, world): (&Pool, &World<'n>),
-        with_refusals: bool,
         taker: &impl Taker,
     ) -> bool {
         let tables = Arc::new(Tables::new(world, pool));
         let buckets: Vec<Mutex<Conversations>> = buckets.into_iter().map(Mutex::new).collect();
         let tests = &self.job.tests;
-        in_parallel(self.threads, buckets.len(), |_, todo| {
-            let mut refusals = Refusals::new(world, pool);
+        in_parallel(self.threads, buckets.len(), |thread, todo| {
+            let mut refusals = locked(&self.refusals[thread]);
             let mut chosen: Vec<Flow> = Vec::new();
             let mut give = |chosen: &mut Vec<Flow>| {
                 let rows = std::mem::take(chosen);
-                let refused_by: Vec<RefusedBy> = if with_refusals {
-                    rows.iter().map(|flow| refusals.of(flow)).collect()
-                } else {
-                    Vec::new()
-                };
+                let judged = refusals.judge(&rows, world, pool);
                 taker.take(Chunk {
                     rows,
-                    refused_by,
+                    judged,
                     tables: Arc::clone(&tables),
                 })
             };

@@ -10,6 +10,7 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use super::columns::{Chunk, SCHEMA, batch};
 use super::input::INPUT;
+use super::refusal::Judging;
 use super::run::{Job, Taker};
 use super::slices::{MARGIN_MICROS, Records, Slice};
 use crate::batch::{ReadOptions, TextLayout, flows_schema, read_object};
@@ -136,7 +137,7 @@ async fn rows(slices: Vec<Slice>) -> Vec<String> {
     };
     let chunks = tokio::task::spawn_blocking(move || {
         let all = All::default();
-        job.run(&context().task_ctx(), true, &all).unwrap();
+        job.run(&context().task_ctx(), Judging::All, &all).unwrap();
         all.0.into_inner().unwrap()
     });
     let columns: Vec<usize> = (0..SCHEMA.fields().len()).collect();

@@ -6,10 +6,12 @@ mod routes;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
+
+pub(super) use self::routes::nets_of_list;
 
 use self::interfaces::interfaces;
 use self::routes::{route_tables, transit};
@@ -72,6 +74,7 @@ impl Network {
             endpoint_index,
             by_address: HashMap::new(),
             by_public_address: HashMap::new(),
+            groups: OnceLock::new(),
         };
         network.tie_together();
         network.find_addresses();

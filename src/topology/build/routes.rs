@@ -14,19 +14,8 @@ use crate::topology::route::{Lookups, PrefixList, RouteTable, RouteTarget};
 fn prefix_lists<'a>(resources: &'a Resources, settings: &Settings) -> HashMap<&'a str, PrefixList> {
     let mut lists: HashMap<&str, PrefixList> = HashMap::new();
     for record in &resources.prefix_lists {
-        let family = match record.address_family.as_deref() {
-            Some("IPv6") => Some(Family::V6),
-            Some("IPv4") => Some(Family::V4),
-            _ => None,
-        };
-        let nets = match record.known_cidrs() {
-            Some(cidrs) => cidrs
-                .iter()
-                .filter_map(|cidr| cidr.parse::<IpNet>().ok())
-                .map(|net| net.trunc())
-                .collect(),
-            None => ranges_of(record.prefix_list_name.as_deref(), family, settings),
-        };
+        let family = family_of(record);
+        let nets = nets_of_list(record, settings).unwrap_or_default();
         lists.insert(&record.prefix_list_id, PrefixList { nets, family });
     }
     let services: HashMap<_, _> = resources
@@ -49,6 +38,28 @@ fn prefix_lists<'a>(resources: &'a Resources, settings: &Settings) -> HashMap<&'
         }
     }
     lists
+}
+
+fn family_of(record: &model::PrefixList) -> Option<Family> {
+    match record.address_family.as_deref() {
+        Some("IPv6") => Some(Family::V6),
+        Some("IPv4") => Some(Family::V4),
+        _ => None,
+    }
+}
+
+/// The CIDRs of a prefix list, from its entries or, for a gateway endpoint's list, from AWS's public ranges; `None` where neither tells.
+pub(in crate::topology) fn nets_of_list(
+    record: &model::PrefixList,
+    settings: &Settings,
+) -> Option<Vec<IpNet>> {
+    if let Some(cidrs) = record.known_cidrs() {
+        let nets = cidrs.iter().filter_map(|cidr| cidr.parse::<IpNet>().ok());
+        return Some(nets.map(|net| net.trunc()).collect());
+    }
+    let name = record.prefix_list_name.as_deref();
+    let nets = ranges_of(name, family_of(record), settings);
+    (!nets.is_empty()).then_some(nets)
 }
 
 /// What AWS publishes for `com.amazonaws.us-east-1.s3`.
