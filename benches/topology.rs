@@ -5,6 +5,7 @@
 //! or of all.
 
 use std::fmt::Write as _;
+use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -35,7 +36,7 @@ static HISTORY: LazyLock<History> = LazyLock::new(|| {
     assert_eq!(history.latest().subnets().len(), VPCS * SUBNETS);
     assert_eq!(history.latest().interfaces().len(), ALL);
     if let Some(resident) = resident() {
-        eprintln!("the process has {} MiB", resident >> 10);
+        writeln!(io::stderr(), "the process has {} MiB", resident >> 10).ok();
     }
     history
 });
