@@ -15,7 +15,7 @@ use super::flow::{
     Action, Address, Direction, Flow, Initiator, Judged, Leg, NONE, Path, Pool, RefusedBy, Text,
 };
 use super::refusal::Judging;
-use super::resolve::{EndTexts, RecorderTexts, Way, World};
+use super::world::{EndTexts, RecorderTexts, Way, World};
 
 /// What the records of a slice of time point at, ready to be written: every text stands there once, and columns share it.
 #[derive(Debug)]

@@ -5,7 +5,7 @@
 
 use super::flow::{Action, Address, Direction, Flow, Initiator, Leg, Standing, Texts};
 use super::hash::{self, Map, Set};
-use super::resolve::World;
+use super::world::World;
 use crate::session::functions::service_of;
 
 /// Two records of one exchange start and end this far apart at most, beside their overlap: `start` and `end` are exact to 60 s

@@ -6,7 +6,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 
 use super::columns::{Cheap, Ends, Which, action, cheap, initiator};
 use super::flow::{Direction, Flow, NONE, Text};
-use super::resolve::EndTexts;
+use super::world::EndTexts;
 
 /// One of the texts of an end.
 type TextOf = fn(&EndTexts) -> Text;

@@ -29,6 +29,7 @@ mod run;
 mod slices;
 mod stored;
 mod witness;
+mod world;
 
 use std::collections::HashMap;
 use std::fmt;

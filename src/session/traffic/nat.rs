@@ -11,8 +11,8 @@ use std::sync::{Mutex, PoisonError};
 use super::conversation::{Conversations, Interval, SLACK};
 use super::flow::{Address, Addresses, Direction, Flow, Initiator, Leg, NONE, Text};
 use super::hash::{self, Map, Set};
-use super::resolve::World;
 use super::run::in_parallel;
+use super::world::World;
 use crate::topology::{RouteTarget, Scope};
 
 /// Where a record stands.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::flow::{Action, Address, Direction, Flow, Initiator, Judged, NONE, Pool, RefusedBy};
 use super::hash::Map;
-use super::resolve::{End, NetworkKey, World, key_of};
+use super::world::{End, NetworkKey, World, key_of};
 use crate::nacl::{self, Far, Group, Guard, Nacl};
 use crate::topology::Scope;
 

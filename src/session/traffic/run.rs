@@ -24,9 +24,10 @@ use super::nat::{self, Sides};
 use super::possible::{Hint, Possible};
 use super::read::{BUCKETS, Bucket, Reader};
 use super::refusal::{Judging, Refusals};
-use super::resolve::{Known, Lens, Ways, World};
+use super::resolve::{Lens, Ways};
 use super::slices::{Bound, MARGIN_MICROS, Records, Slice};
 use super::witness::Sightings;
+use super::world::{Known, World};
 use crate::topology::History;
 
 /// Records of one bucket, as many batches as readers gave.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::flow::{Address, Addresses, Direction, NONE, Text};
 use super::hash::Map;
-use super::resolve::Recorder;
+use super::world::Recorder;
 use crate::topology::{RouteTarget, is_private};
 
 /// The addresses that stood in every record of an interface so far.
