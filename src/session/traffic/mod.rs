@@ -123,6 +123,14 @@ impl TrafficTable {
         let times: Vec<Expr> = bounds.iter().map(Bound::to_expr).collect();
         let flows = self.flows.scan(state, Some(&input), &times, None).await?;
         let with_flags = may_have(&flows, "tcp_flags");
+        // What does not count, such as legs of NAT gateways, depends on records that are no company of its own.
+        let is_counted =
+            |filter: &Expr| matches!(filter, Expr::Column(column) if column.name == "counted");
+        let hints = if filters.iter().any(is_counted) {
+            deciding.iter().filter_map(Hint::of).collect()
+        } else {
+            Vec::new()
+        };
         let config = state.config();
         let answer = Arc::new(Answer {
             job: Job {
@@ -130,7 +138,7 @@ impl TrafficTable {
                 history: Arc::clone(&self.history),
                 bounds,
                 tests: deciding.iter().filter_map(Test::of).collect(),
-                hints: deciding.iter().filter_map(Hint::of).collect(),
+                hints,
                 with_flags,
                 threads: config.target_partitions(),
                 chunk_rows: config.batch_size().max(1),

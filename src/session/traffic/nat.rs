@@ -81,7 +81,7 @@ pub(super) struct Sides {
 
 impl Sides {
     /// Adds the records of a bucket. Those that hide the far end do not count until they are joined. `is_wanted` says whether a record
-    /// on the internet side can be in the answer, or an inner one that takes over its far end.
+    /// on the internet side can be in the answer, or an inner one that takes over its far end; of one that hides it, whether it is now.
     pub(super) fn add(
         &mut self,
         bucket: u32,
@@ -106,6 +106,7 @@ impl Sides {
                 }
                 Leg::NatInsideBlind => {
                     flow.counted = false;
+                    self.is_wanted = self.is_wanted || is_wanted(flow);
                     let out = flow.direction == Direction::Ingress;
                     let key = twin_key(flow, out, world);
                     self.blind.push(Side::new(key, flow, at, out, NONE));

@@ -412,7 +412,11 @@ impl<'n> Passes<'n> {
                 let bucket = u32::try_from(index).expect("there are few buckets");
                 own.add(bucket, part, &world, |flow| {
                     let mut tests = self.job.tests.iter();
-                    tests.all(|test| test.may_pass_from_nat(flow, &*world))
+                    if flow.leg == Leg::NatOutside {
+                        tests.all(|test| test.may_pass_from_nat(flow, &*world))
+                    } else {
+                        tests.all(|test| test.passes(flow, &*world))
+                    }
                 });
             }
             locked(&sides).merge(own);
