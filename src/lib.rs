@@ -18,9 +18,10 @@
 //! | [`ingest`] | the pipeline that drives source → decode → batch → lake |
 //! | [`topology`] | EC2 facts: model, subnet classes, history, what an address means |
 //! | [`ec2`] | EC2's API: what accounts and regions answer, handed to `topology` |
-//! | [`nacl`] | network ACLs as AWS evaluates them |
+//! | [`nacl`] | network ACLs as AWS evaluates them, advice, and replay of changes |
 //! | [`policy`] | what the network's owner expects |
 //! | [`session`] | the only place that builds a DataFusion context |
+//! | [`evidence`] | what was recorded at the edges of subnets, for `nacl`'s replay and advice |
 //! | [`detect`] | detections as SQL files, and the findings they give |
 //! | [`audit`] | checks of the network's design, which give findings too |
 //! | [`report`] | findings and result rows as table, JSON, NDJSON, CSV, Parquet |
@@ -40,6 +41,7 @@ pub mod cli;
 pub mod decode;
 pub mod detect;
 pub mod ec2;
+pub mod evidence;
 pub mod ingest;
 pub mod lake;
 pub mod nacl;

@@ -8,6 +8,7 @@ mod detect;
 mod ingest;
 mod knowledge;
 mod lake;
+mod nacl;
 mod notes;
 mod printer;
 mod progress;
@@ -65,6 +66,9 @@ enum Command {
     /// The detections there are
     #[command(subcommand)]
     Queries(queries::QueriesCommand),
+    /// Explain network ACLs, and try changes of them on what was recorded
+    #[command(subcommand)]
+    Nacl(nacl::NaclCommand),
     /// Look after a lake
     #[command(subcommand)]
     Lake(lake::LakeCommand),
@@ -152,6 +156,7 @@ async fn dispatch(
         Command::Detect(args) => detect::run(args, global, printer).await,
         Command::Sql(args) => sql::run(args, global, printer).await,
         Command::Queries(command) => queries::run(command, printer),
+        Command::Nacl(command) => nacl::run(command, global, printer).await,
         Command::Lake(command) => lake::run(command, global, printer).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

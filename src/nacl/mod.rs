@@ -5,7 +5,13 @@
 //!
 //! What passes the ACL meets the interface's security groups: [`Guard`].
 
+mod aggregate;
+mod change;
+mod explain;
 mod groups;
+mod plan;
+mod replay;
+mod words;
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -16,7 +22,13 @@ use ipnet::IpNet;
 use crate::topology::Family;
 use crate::topology::model::{NetworkAcl, NetworkAclEntry};
 
+pub use aggregate::{Block, aggregate};
+pub use change::{Change, ChangeError, Quota, Step};
+pub use explain::{Crossing, EndWords, Looked, Outcome, Walk, WalkError, walk};
 pub use groups::{Far, Group, Guard};
+pub use plan::{PlanError, read_changes};
+pub use replay::{Began, Denied, Edge, Guarded, NaclReplay, Numbers, Observed, Refusal, replay};
+pub use words::{ports_words, protocol_words, rule_words};
 
 /// The rule `*` of an IPv4 ACL, as EC2 numbers it.
 pub const IMPLICIT_DENY_V4: u16 = 32767;
@@ -29,7 +41,7 @@ const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
 
 /// Which way a packet crosses the subnet's edge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Direction {
     /// Into the subnet.
     Ingress,
@@ -102,8 +114,8 @@ pub struct Rule {
     pub cidr: IpNet,
     /// Destination ports; `None` for every port and for protocols without.
     pub ports: Option<RangeInclusive<u16>>,
-    /// True if the rule is for one ICMP type or code only.
-    pub is_icmp_specific: bool,
+    /// The ICMP type and code that the rule is for, -1 for any; `None` for every type and for protocols without.
+    pub icmp: Option<(i32, i32)>,
     /// True for allow, false for deny.
     pub allows: bool,
 }
@@ -135,17 +147,16 @@ impl Rule {
             .as_ref()
             .map(|range| port(range.from, 0)..=port(range.to, u16::MAX));
         let has_types = matches!(protocol, Some(ICMP | ICMPV6));
-        let is_any = |value: Option<i32>| value.is_none_or(|value| value == -1);
-        let is_icmp_specific = entry
+        let icmp = entry
             .icmp_type_code
             .as_ref()
-            .is_some_and(|icmp| !is_any(icmp.r#type) || !is_any(icmp.code));
+            .map(|icmp| (icmp.r#type.unwrap_or(-1), icmp.code.unwrap_or(-1)));
         Some(Self {
             number: u16::try_from(entry.rule_number).ok()?,
             protocol,
             cidr: cidr.parse::<IpNet>().ok()?.trunc(),
             ports: range.filter(|range| has_ports && *range != (0..=u16::MAX)),
-            is_icmp_specific: has_types && is_icmp_specific,
+            icmp: icmp.filter(|icmp| has_types && *icmp != (-1, -1)),
             allows: entry.rule_action.as_deref() == Some("allow"),
         })
     }
@@ -159,7 +170,7 @@ impl Rule {
         {
             return Match::No;
         }
-        ports_match(self.ports.as_ref(), packet.dst_port, self.is_icmp_specific)
+        ports_match(self.ports.as_ref(), packet.dst_port, self.icmp.is_some())
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module may name of the crate, beside itself.
-const MAY_USE: [(&str, &[&str]); 14] = [
+const MAY_USE: [(&str, &[&str]); 15] = [
     ("source", &[]),
     ("decode", &[]),
     ("batch", &["decode"]),
@@ -20,6 +20,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
             "source", "decode", "batch", "lake", "topology", "nacl", "policy",
         ],
     ),
+    ("evidence", &["topology", "nacl", "session"]),
     ("detect", &["topology", "policy", "session"]),
     ("audit", &["topology", "nacl", "detect"]),
     ("report", &["policy", "session", "detect"]),
@@ -27,7 +28,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
         "cli",
         &[
             "source", "decode", "batch", "lake", "ingest", "topology", "ec2", "nacl", "policy",
-            "session", "detect", "audit", "report",
+            "session", "evidence", "detect", "audit", "report",
         ],
     ),
 ];

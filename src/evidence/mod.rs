@@ -1,0 +1,95 @@
+//! What was recorded at the edges of subnets: `traffic`, summed by SQL into groups of records that no rule of a network ACL tells apart.
+//!
+//! It asks a session and knows ACLs; the model and the advice themselves are `nacl`'s, which knows no SQL. Which records count:
+//!
+//! - Every half of a conversation once (`counted`), at both edges that it crosses: out of the sender's subnet, into the receiver's,
+//!   none within one subnet.
+//! - At a NAT gateway, a transit gateway and whatever else stands between (`leg` is not `direct`), the records of that interface,
+//!   at its own subnet's edge: the ACL there sees those packets.
+//! - Refused attempts once, where they were refused, without late packets.
+
+mod confidence;
+mod rows;
+
+use chrono::{DateTime, Utc};
+
+use crate::nacl::{Guarded, Observed};
+use crate::session::{Session, SessionError, timestamp_scalar};
+
+pub use confidence::{Confidence, Grounds};
+
+/// What to ask of the records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// Accepted and refused ones.
+    All,
+    /// Refused ones.
+    Refused,
+}
+
+/// Ports at which some rule begins or ends, above the well-known ones: client's ports between two of them are one to every rule.
+pub fn port_edges<'g>(guarded: impl IntoIterator<Item = &'g Guarded>) -> Vec<u16> {
+    let nacls = guarded.into_iter().flat_map(Guarded::nacls);
+    let rules = nacls.flat_map(|nacl| nacl.ingress.iter().chain(&nacl.egress));
+    let ports = rules.filter_map(|rule| rule.ports.clone());
+    let mut edges: Vec<u16> = ports
+        .flat_map(|ports| [Some(*ports.start()), ports.end().checked_add(1)])
+        .flatten()
+        .filter(|port| *port > WELL_KNOWN)
+        .collect();
+    edges.sort_unstable();
+    edges.dedup();
+    edges
+}
+
+/// Ports below this are told apart one by one.
+const WELL_KNOWN: u16 = 1024;
+
+/// The records of a window, summed. `edges` are the ports at which rules that are in question begin or end.
+///
+/// # Errors
+/// When the records can't be read.
+pub async fn observed(
+    session: &Session,
+    (from, to): (DateTime<Utc>, DateTime<Utc>),
+    edges: &[u16],
+    which: Which,
+) -> Result<Vec<Observed>, SessionError> {
+    let values = vec![
+        ("from".to_owned(), timestamp_scalar(from)),
+        ("to".to_owned(), timestamp_scalar(to)),
+    ];
+    let batches = session.query(&statement(edges, which), values).await?;
+    Ok(batches.iter().flat_map(rows::read).collect())
+}
+
+fn statement(edges: &[u16], which: Which) -> String {
+    let mut bucket = format!("CASE WHEN client_port < {WELL_KNOWN} THEN client_port");
+    for edge in edges.iter().rev() {
+        bucket.push_str(&format!(" WHEN client_port >= {edge} THEN {edge}"));
+    }
+    bucket.push_str(&format!(
+        " WHEN client_port IS NOT NULL THEN {WELL_KNOWN} END"
+    ));
+    let condition = match which {
+        Which::All => {
+            "(counted OR leg <> 'direct') AND (action = 'ACCEPT' OR action = 'REJECT' AND counted AND NOT late)"
+        }
+        Which::Refused => "counted AND action = 'REJECT' AND NOT late",
+    };
+    // A refused attempt has no reply that its port would matter for.
+    format!(
+        "SELECT action, counted, leg, subnet_id, direction, src_subnet_id, dst_subnet_id, src_addr, dst_addr, protocol, initiator, \
+         service_port, dst_port, client_bucket, refused_by, src_scope, COUNT(*), SUM(bytes), MIN(client_port), MAX(client_port), \
+         MIN(start), MAX(\"end\") \
+         FROM (SELECT action, counted, leg, subnet_id, direction, src_subnet_id, dst_subnet_id, src_addr, dst_addr, protocol, initiator, \
+         service_port, CASE WHEN initiator = 'unknown' THEN dst_port END AS dst_port, \
+         CASE WHEN action = 'ACCEPT' THEN {bucket} END AS client_bucket, \
+         CASE WHEN action = 'REJECT' THEN refused_by END AS refused_by, src_scope, \
+         CASE WHEN action = 'REJECT' THEN date_trunc('day', start) END AS day, bytes, client_port, start, \"end\" \
+         FROM (SELECT *, CASE initiator WHEN 'src' THEN src_port WHEN 'dst' THEN dst_port END AS client_port FROM traffic \
+         WHERE start < $to AND \"end\" >= $from AND {condition}) AS kept) AS bucketed \
+         GROUP BY action, counted, leg, subnet_id, direction, src_subnet_id, dst_subnet_id, src_addr, dst_addr, protocol, initiator, \
+         service_port, dst_port, client_bucket, refused_by, src_scope, day"
+    )
+}
