@@ -46,16 +46,27 @@ pub(super) enum FormatArg {
     Ndjson,
     Csv,
     Parquet,
+    /// Resources of Terraform's AWS provider (`nacl advise` only)
+    Terraform,
+    /// Commands of the AWS CLI (`nacl advise` only)
+    AwsCli,
 }
 
-impl From<FormatArg> for Format {
-    fn from(format: FormatArg) -> Self {
-        match format {
-            FormatArg::Table => Self::Table,
-            FormatArg::Json => Self::Json,
-            FormatArg::Ndjson => Self::Ndjson,
-            FormatArg::Csv => Self::Csv,
-            FormatArg::Parquet => Self::Parquet,
+impl FormatArg {
+    /// Whether it is a script that another tool carries out, as only advice has one.
+    pub(super) fn is_script(self) -> bool {
+        matches!(self, Self::Terraform | Self::AwsCli)
+    }
+
+    /// As a format of answers; `None` for scripts.
+    pub(super) fn of_answers(self) -> Option<Format> {
+        match self {
+            Self::Table => Some(Format::Table),
+            Self::Json => Some(Format::Json),
+            Self::Ndjson => Some(Format::Ndjson),
+            Self::Csv => Some(Format::Csv),
+            Self::Parquet => Some(Format::Parquet),
+            Self::Terraform | Self::AwsCli => None,
         }
     }
 }

@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use futures::future::BoxFuture;
 
-use self::args::GlobalArgs;
+use self::args::{FormatArg, GlobalArgs};
 use self::printer::Printer;
 
 /// flowscout turns AWS VPC flow logs into answers.
@@ -149,6 +149,12 @@ async fn dispatch(
     global: &GlobalArgs,
     printer: &Printer,
 ) -> anyhow::Result<Outcome> {
+    let is_script = global.format.is_some_and(FormatArg::is_script);
+    if is_script && !matches!(command, Command::Nacl(_)) {
+        anyhow::bail!(
+            "`--format terraform` and `aws-cli` are for `nacl advise`: expected table, json, ndjson, csv or parquet"
+        );
+    }
     match command {
         Command::Analyze(args) => analyze::run(args, global, printer).await,
         Command::Ingest(args) => ingest::run(args, printer).await,

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use datafusion::error::DataFusionError;
 
-use super::args::GlobalArgs;
+use super::args::{FormatArg, GlobalArgs};
 use crate::detect::DetectError;
 use crate::ec2::Ec2Error;
 use crate::ingest::IngestError;
@@ -36,7 +36,10 @@ impl Printer {
             && global.verbose == 0
             && global.quiet == 0;
         Self {
-            format: global.format.map_or(default, Format::from),
+            format: global
+                .format
+                .and_then(FormatArg::of_answers)
+                .unwrap_or(default),
             quiet: global.quiet,
             verbose: global.verbose,
             progress,

@@ -27,6 +27,15 @@ pub enum Which {
     Refused,
 }
 
+/// What to do with refused attempts that the owner's policy expects as `reject_spike`, such as those of a scanner of one's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnExpected {
+    /// They are records as all others.
+    Keep,
+    /// They are nobody's attack.
+    LeaveOut,
+}
+
 /// Ports at which some rule begins or ends, above the well-known ones: client's ports between two of them are one to every rule.
 pub fn port_edges<'g>(guarded: impl IntoIterator<Item = &'g Guarded>) -> Vec<u16> {
     let nacls = guarded.into_iter().flat_map(Guarded::nacls);
@@ -54,16 +63,19 @@ pub async fn observed(
     (from, to): (DateTime<Utc>, DateTime<Utc>),
     edges: &[u16],
     which: Which,
+    on_expected: OnExpected,
 ) -> Result<Vec<Observed>, SessionError> {
     let values = vec![
         ("from".to_owned(), timestamp_scalar(from)),
         ("to".to_owned(), timestamp_scalar(to)),
     ];
-    let batches = session.query(&statement(edges, which), values).await?;
+    let batches = session
+        .query(&statement(edges, which, on_expected), values)
+        .await?;
     Ok(batches.iter().flat_map(rows::read).collect())
 }
 
-fn statement(edges: &[u16], which: Which) -> String {
+fn statement(edges: &[u16], which: Which, on_expected: OnExpected) -> String {
     let mut bucket = format!("CASE WHEN client_port < {WELL_KNOWN} THEN client_port");
     for edge in edges.iter().rev() {
         bucket.push_str(&format!(" WHEN client_port >= {edge} THEN {edge}"));
@@ -77,6 +89,15 @@ fn statement(edges: &[u16], which: Which) -> String {
         }
         Which::Refused => "counted AND action = 'REJECT' AND NOT late",
     };
+    let expected = match on_expected {
+        OnExpected::Keep => "",
+        OnExpected::LeaveOut => {
+            " AND (action = 'ACCEPT' OR expected_by('reject_spike', subnet_id, interface_id, vpc_id, \
+             CASE WHEN direction = 'egress' THEN dst_addr ELSE src_addr END, \
+             CASE WHEN direction = 'egress' THEN dst_subnet_id ELSE src_subnet_id END, \
+             CASE WHEN direction = 'egress' THEN dst_service ELSE src_service END, service_port, protocol, start) IS NULL)"
+        }
+    };
     // A refused attempt has no reply that its port would matter for.
     format!(
         "SELECT action, counted, leg, subnet_id, direction, src_subnet_id, dst_subnet_id, src_addr, dst_addr, protocol, initiator, \
@@ -88,7 +109,7 @@ fn statement(edges: &[u16], which: Which) -> String {
          CASE WHEN action = 'REJECT' THEN refused_by END AS refused_by, src_scope, \
          CASE WHEN action = 'REJECT' THEN date_trunc('day', start) END AS day, bytes, client_port, start, \"end\" \
          FROM (SELECT *, CASE initiator WHEN 'src' THEN src_port WHEN 'dst' THEN dst_port END AS client_port FROM traffic \
-         WHERE start < $to AND \"end\" >= $from AND {condition}) AS kept) AS bucketed \
+         WHERE start < $to AND \"end\" >= $from AND {condition}{expected}) AS kept) AS bucketed \
          GROUP BY action, counted, leg, subnet_id, direction, src_subnet_id, dst_subnet_id, src_addr, dst_addr, protocol, initiator, \
          service_port, dst_port, client_bucket, refused_by, src_scope, day"
     )

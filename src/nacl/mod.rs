@@ -5,12 +5,15 @@
 //!
 //! What passes the ACL meets the interface's security groups: [`Guard`].
 
+mod advise;
 mod aggregate;
 mod change;
 mod explain;
 mod groups;
 mod plan;
 mod replay;
+mod script;
+mod tighten;
 mod words;
 
 use std::net::IpAddr;
@@ -22,12 +25,15 @@ use ipnet::IpNet;
 use crate::topology::Family;
 use crate::topology::model::{NetworkAcl, NetworkAclEntry};
 
+pub use advise::{Advice, AdviseSettings, Advised, advise};
 pub use aggregate::{Block, aggregate};
 pub use change::{Change, ChangeError, Quota, Step};
 pub use explain::{Crossing, EndWords, Looked, Outcome, Walk, WalkError, walk};
 pub use groups::{Far, Group, Guard};
 pub use plan::{PlanError, read_changes};
 pub use replay::{Began, Denied, Edge, Guarded, NaclReplay, Numbers, Observed, Refusal, replay};
+pub use script::{Line, aws_cli, terraform};
+pub use tighten::{RoundTo, TightenSettings, Tightened, tighten};
 pub use words::{ports_words, protocol_words, rule_words};
 
 /// The rule `*` of an IPv4 ACL, as EC2 numbers it.

@@ -26,6 +26,8 @@ mod ingest;
 mod lake;
 /// Which module may import which.
 mod layering;
+/// `nacl explain`, `advise` and `replay`, against an evaluator of the test's own.
+mod nacl;
 /// Filters on `traffic`: what they leave unread changes nothing.
 mod narrow;
 /// Who refused a record, and whether the rules of its time agree.

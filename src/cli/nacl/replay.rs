@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::window::{HistoryArgs, Past, nacl_words, rfc3339};
 use crate::cli::Outcome;
 use crate::cli::printer::Printer;
-use crate::evidence::{Confidence, Grounds, Which, observed, port_edges};
+use crate::evidence::{Confidence, Grounds, OnExpected, Which, observed, port_edges};
 use crate::nacl::{
     Change, Denied, Direction, Guarded, IMPLICIT_DENY_V4, IMPLICIT_DENY_V6, Nacl, NaclReplay,
     Quota, protocol_words, read_changes, replay,
@@ -104,12 +104,19 @@ pub(super) async fn run(args: ReplayArgs, printer: &Printer) -> anyhow::Result<O
         bail!("`nacl replay` gives objects with lists: expected `--format` table, json or ndjson");
     }
     let text = read(&args.change)?;
-    let past = args.history.open(printer).await?;
+    let past = args.history.open(None, printer).await?;
     let named = || format!("cannot use `{}`", args.change.display());
     let changes = read_changes(&text, &past.guarded).with_context(named)?;
     let after = changed(&past.guarded, &changes).with_context(named)?;
     let edges = port_edges([&past.guarded, &after]);
-    let records = observed(&past.session, past.window, &edges, Which::All).await?;
+    let records = observed(
+        &past.session,
+        past.window,
+        &edges,
+        Which::All,
+        OnExpected::Keep,
+    )
+    .await?;
     let grounds = Grounds::of(&past.session, past.window).await?;
     let replays = replay(&past.guarded, &after, &records);
     let quota = Quota(args.history.rule_quota);

@@ -1,6 +1,6 @@
 //! The lake, the network and the window that `nacl advise` and `nacl replay` look at.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::bail;
@@ -13,7 +13,6 @@ use crate::cli::printer::Printer;
 use crate::cli::time::TimeArg;
 use crate::lake::{Lake, LakeUri};
 use crate::nacl::{Guarded, Nacl};
-use crate::policy::Policy;
 use crate::session::Session;
 use crate::topology::Network;
 
@@ -84,7 +83,12 @@ pub(super) struct Past {
 }
 
 impl HistoryArgs {
-    pub(super) async fn open(&self, printer: &Printer) -> anyhow::Result<Past> {
+    pub(super) async fn open(
+        &self,
+        policy: Option<&Path>,
+        printer: &Printer,
+    ) -> anyhow::Result<Past> {
+        let policy = knowledge::policy(policy)?;
         let uri = &self.lake.lake;
         let settings = knowledge::settings(&self.addresses)?;
         let lake = Lake::open(&LakeUri::parse(uri)?).await?;
@@ -95,7 +99,7 @@ impl HistoryArgs {
                 "the lake `{uri}` has no topology: `flowscout topology import DIR --lake {uri}` brings one in, or give `--topology DIR`"
             );
         }
-        let knowledge = knowledge::knowledge(snapshots, settings, Policy::default());
+        let knowledge = knowledge::knowledge(snapshots, settings, policy);
         let session = Session::over_lake(&lake, &knowledge).await?;
         let window = self.window.within(&session, uri).await?;
         // A change is made to the network as it is now, whenever the flows were.

@@ -7,18 +7,19 @@
 //!
 //! ACLs are stateless, so the reply meets rules of its own, by the client's port. What stays in one subnet meets none.
 
-use std::collections::BTreeSet;
+mod ends;
+mod trace;
+
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use serde::Serialize;
 use thiserror::Error;
 
+use self::ends::{Found, ends};
 use super::words::number_words;
-use super::{
-    Action, Direction, Guarded, Match, Nacl, Packet, Rule, ports_words, protocol_words, rule_words,
-};
-use crate::topology::{Family, Interface, Network, RouteTarget, Scope, Subnet, Vantage, Vpc};
+use super::{Action, Direction, Guarded, Packet, ports_words};
+use crate::topology::{Network, RouteTarget, Subnet};
 
 /// What a NAT gateway and clients of AWS's own services use (VPC User Guide, "Ephemeral ports").
 const WHOLE_EPHEMERAL: RangeInclusive<u16> = 1024..=65535;
@@ -155,200 +156,6 @@ pub struct Walk {
     pub words: String,
 }
 
-/// Finds both ends: the one that is ours, and what the other is to it.
-fn ends<'n>(
-    network: &'n Network,
-    looked: &Looked<'_>,
-) -> Result<(Found<'n>, Found<'n>), WalkError> {
-    let (from, to) = (looked.from, looked.to);
-    let (vantage, local) = vantage(network, looked)?;
-    let local_end = Found::local(network, vantage, local);
-    let other = if local == from { to } else { from };
-    let endpoint = network.resolve(&vantage, other);
-    let owner = network
-        .owner_of_public(other)
-        .filter(|_| endpoint.interface.is_none());
-    let other_end = match owner.filter(|owner| owner.vpc_id == local_end.vpc_id()) {
-        Some(owner) => Found::of_interface(network, owner, other),
-        None => Found {
-            addr: other,
-            public: None,
-            subnet: endpoint.subnet,
-            interface: endpoint.interface,
-            vpc: endpoint.vpc,
-            scope: endpoint.scope,
-        },
-    };
-    Ok(match local == from {
-        true => (local_end, other_end),
-        false => (other_end, local_end),
-    })
-}
-
-/// An end of a flow in the topology.
-#[derive(Debug, Clone, Copy)]
-struct Found<'n> {
-    addr: IpAddr,
-    /// The public address by which it was named.
-    public: Option<IpAddr>,
-    subnet: Option<&'n Subnet>,
-    interface: Option<&'n Interface>,
-    vpc: Option<&'n Vpc>,
-    scope: Scope,
-}
-
-impl<'n> Found<'n> {
-    fn vpc_id(&self) -> Option<std::sync::Arc<str>> {
-        self.vpc.map(|vpc| std::sync::Arc::clone(&vpc.id))
-    }
-
-    fn local(network: &'n Network, vantage: Vantage<'n>, addr: IpAddr) -> Self {
-        if let Some(owner) = network.owner_of_public(addr)
-            && !owner.addresses.contains(&addr)
-        {
-            return Self::of_interface(network, owner, addr);
-        }
-        Self {
-            addr,
-            public: None,
-            subnet: vantage.subnet,
-            interface: vantage.interface,
-            vpc: vantage.vpc,
-            scope: Scope::Vpc,
-        }
-    }
-
-    /// An interface, named by its public address: within the VPC packets carry the private one.
-    fn of_interface(network: &'n Network, interface: &'n Interface, public: IpAddr) -> Self {
-        let vantage = network.vantage(Some(&interface.id), None, None, None, None);
-        let family = Family::of(public);
-        let mut own = interface.addresses.iter();
-        let private = own.find(|addr| Family::of(**addr) == family).copied();
-        Self {
-            addr: private.unwrap_or(public),
-            public: private.filter(|private| *private != public).map(|_| public),
-            subnet: vantage.subnet,
-            interface: Some(interface),
-            vpc: vantage.vpc,
-            scope: Scope::Vpc,
-        }
-    }
-
-    fn words(&self) -> EndWords {
-        let mut words = match (self.interface, self.subnet) {
-            (Some(interface), Some(subnet)) => format!("{} in {}", interface.id, named(subnet)),
-            (Some(interface), None) => interface.id.to_string(),
-            (None, Some(subnet)) => format!("an address of {}", named(subnet)),
-            (None, None) => match self.scope {
-                Scope::Vpc => "in no subnet of the VPC".to_owned(),
-                Scope::Peer => "in a peered VPC".to_owned(),
-                Scope::Transit => "over a transit gateway".to_owned(),
-                Scope::OnPrem => "on premises".to_owned(),
-                Scope::AwsService => "an AWS service".to_owned(),
-                Scope::Internet => "the internet".to_owned(),
-                Scope::Unrouted => "a private address that no route leads to".to_owned(),
-                Scope::Special => "a special address".to_owned(),
-            },
-        };
-        if let Some(public) = self.public {
-            words.push_str(&format!(", named by its public address {public}"));
-        }
-        EndWords {
-            addr: self.addr.to_string(),
-            words,
-            subnet_id: self.subnet.map(|subnet| subnet.id.to_string()),
-            vpc_id: self.vpc.map(|vpc| vpc.id.to_string()),
-        }
-    }
-}
-
-fn named(subnet: &Subnet) -> String {
-    match subnet.name.as_deref() {
-        Some(name) => format!("{} ({name})", subnet.id),
-        None => subnet.id.to_string(),
-    }
-}
-
-/// Where the flow is seen from, and which of its ends is there.
-fn vantage<'n>(
-    network: &'n Network,
-    looked: &Looked<'_>,
-) -> Result<(Vantage<'n>, IpAddr), WalkError> {
-    let (from, to) = (looked.from, looked.to);
-    let unknown = |flag, id: &str, what| WalkError::Unknown {
-        flag,
-        id: id.to_owned(),
-        what,
-    };
-    let not_there = |place: &str| WalkError::NotThere {
-        from,
-        to,
-        place: place.to_owned(),
-    };
-    let first_in =
-        |holds: &dyn Fn(IpAddr) -> bool| [from, to].into_iter().find(|addr| holds(*addr));
-    if let Some(id) = looked.interface_id {
-        let interface = network
-            .interface(id)
-            .ok_or_else(|| unknown("--interface", id, "interface"))?;
-        let local = first_in(&|addr| interface.owns(addr)).ok_or_else(|| not_there(id))?;
-        return Ok((
-            network.vantage(Some(id), None, None, None, Some(local)),
-            local,
-        ));
-    }
-    if let Some(id) = looked.subnet_id {
-        let subnet = network
-            .subnet(id)
-            .ok_or_else(|| unknown("--subnet", id, "subnet"))?;
-        let holds = |addr: IpAddr| {
-            let cidrs = subnet.cidr_block.iter().chain(&subnet.ipv6_cidr_blocks);
-            cidrs.into_iter().any(|net| net.contains(&addr))
-        };
-        let local = first_in(&holds).ok_or_else(|| not_there(id))?;
-        let vpc_id = subnet.vpc_id.as_deref();
-        return Ok((
-            network.vantage(None, Some(id), vpc_id, None, Some(local)),
-            local,
-        ));
-    }
-    if let Some(id) = looked.vpc_id {
-        let vpc = network.vpc(id).ok_or_else(|| unknown("--vpc", id, "VPC"))?;
-        let local = first_in(&|addr| vpc.contains(addr)).ok_or_else(|| not_there(id))?;
-        return Ok((
-            network.vantage(None, None, Some(id), None, Some(local)),
-            local,
-        ));
-    }
-    for addr in [from, to] {
-        if let Some(owner) = network.owner_of_public(addr) {
-            return Ok((
-                network.vantage(Some(&owner.id), None, None, None, Some(addr)),
-                addr,
-            ));
-        }
-        let vpcs: Vec<&Vpc> = network
-            .vpcs()
-            .iter()
-            .filter(|vpc| vpc.contains(addr))
-            .collect();
-        match vpcs[..] {
-            [] => {}
-            [vpc] => {
-                let vantage = network.vantage(None, None, Some(&vpc.id), None, Some(addr));
-                return Ok((vantage, addr));
-            }
-            _ => {
-                return Err(WalkError::Ambiguous {
-                    addr,
-                    vpcs: vpcs.iter().map(|vpc| vpc.id.to_string()).collect(),
-                });
-            }
-        }
-    }
-    Err(WalkError::Nowhere { from, to })
-}
-
 /// Follows a flow through the ACLs on its way, there and back.
 ///
 /// # Errors
@@ -463,8 +270,8 @@ fn crossing(
     let nacl = guarded.of_subnet(&subnet.id);
     let (outcomes, rules) = match nacl {
         Some(nacl) => (
-            outcomes(nacl, &packet, ports.as_ref()),
-            trace(nacl, &packet, ports.as_ref()),
+            trace::outcomes(nacl, &packet, ports.as_ref()),
+            trace::trace(nacl, &packet, ports.as_ref()),
         ),
         None => (
             Vec::new(),
@@ -488,104 +295,6 @@ fn crossing(
     }
 }
 
-/// What happens to packets to any of some ports: parts of them for which the same rule decides.
-fn outcomes(nacl: &Nacl, packet: &Packet, ports: Option<&RangeInclusive<u16>>) -> Vec<Outcome> {
-    let Some(ports) = ports else {
-        let verdict = nacl.evaluate(packet);
-        return vec![Outcome {
-            ports: None,
-            action: verdict.action.as_str(),
-            rule_number: verdict.rule_number,
-        }];
-    };
-    let mut starts = BTreeSet::from([*ports.start()]);
-    for rule in nacl.rules(packet.direction) {
-        if let Some(own) = &rule.ports {
-            starts.insert(*own.start());
-            starts.extend(own.end().checked_add(1));
-        }
-    }
-    let starts: Vec<u16> = starts
-        .into_iter()
-        .filter(|start| ports.contains(start))
-        .collect();
-    let mut parts: Vec<(RangeInclusive<u16>, super::Verdict)> = Vec::new();
-    for (index, start) in starts.iter().enumerate() {
-        let end = starts.get(index + 1).map_or(*ports.end(), |next| next - 1);
-        let verdict = nacl.evaluate(&Packet {
-            dst_port: Some(*start),
-            ..*packet
-        });
-        match parts.last_mut().filter(|(_, last)| *last == verdict) {
-            Some((part, _)) => *part = *part.start()..=end,
-            None => parts.push((*start..=end, verdict)),
-        }
-    }
-    parts
-        .into_iter()
-        .map(|(ports, verdict)| Outcome {
-            ports: Some(ports_words(&ports)),
-            action: verdict.action.as_str(),
-            rule_number: verdict.rule_number,
-        })
-        .collect()
-}
-
-/// Rule by rule, until nothing is left to decide.
-fn trace(nacl: &Nacl, packet: &Packet, ports: Option<&RangeInclusive<u16>>) -> Vec<String> {
-    let mut lines = Vec::new();
-    let family = Family::of(packet.remote);
-    for rule in nacl.rules(packet.direction) {
-        if Family::of_net(&rule.cidr) != family {
-            continue;
-        }
-        let (says, decides) = against(rule, packet, ports);
-        lines.push(format!("{}: {says}", rule_words(rule, packet.direction)));
-        if decides {
-            return lines;
-        }
-    }
-    lines.push("rule * denies whatever no rule matches: decides the rest".to_owned());
-    lines
-}
-
-/// What a rule says to a packet, and whether that settles it.
-fn against(rule: &Rule, packet: &Packet, ports: Option<&RangeInclusive<u16>>) -> (String, bool) {
-    if rule
-        .protocol
-        .is_some_and(|protocol| protocol != packet.protocol)
-    {
-        let protocol = protocol_words(Some(packet.protocol));
-        return (format!("no match, the packet is {protocol}"), false);
-    }
-    if !rule.cidr.contains(&packet.remote) {
-        return (format!("no match, {} is not in it", packet.remote), false);
-    }
-    let (Some(own), Some(ports)) = (&rule.ports, ports) else {
-        return match rule.matches(packet) {
-            Match::Maybe => (
-                "may match: flow logs do not record the ICMP type".to_owned(),
-                false,
-            ),
-            _ => ("matches and decides".to_owned(), true),
-        };
-    };
-    let common = *own.start().max(ports.start())..=*own.end().min(ports.end());
-    if common.is_empty() {
-        return (
-            format!("no match, the port is {}", ports_words(ports)),
-            false,
-        );
-    }
-    match common == *ports {
-        true => ("matches and decides".to_owned(), true),
-        false => (
-            format!("matches and decides ports {} only", ports_words(&common)),
-            false,
-        ),
-    }
-}
-
 /// Request and reply together.
 fn conclude(within_subnet: bool, crossings: &[Crossing]) -> (&'static str, String) {
     if within_subnet {
@@ -602,10 +311,13 @@ fn conclude(within_subnet: bool, crossings: &[Crossing]) -> (&'static str, Strin
             _ => "out of",
         };
         format!(
-            "rule {} of {} {}s the {}{ports} {way} {}",
+            "rule {} of {} {} the {}{ports} {way} {}",
             number_words(outcome.rule_number),
             crossing.nacl_id.as_deref().unwrap_or("-"),
-            outcome.action,
+            match outcome.action {
+                "deny" => "denies",
+                _ => "allows",
+            },
             crossing.packet,
             crossing.subnet_id
         )
