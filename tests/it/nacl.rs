@@ -683,10 +683,13 @@ fn logs_of_rejects_only_are_no_ground_for_advice_and_it_says_so() {
     );
     let place = scene.put();
     world.put(&place);
-    let rows = place
-        .run(&["nacl", "advise", "--lake", "lake", "--topology", "topology"])
-        .ok()
-        .rows();
+    let at = "2026-03-02T00:00:00Z";
+    place
+        .run(&[
+            "topology", "import", "topology", "--lake", "lake", "--at", at,
+        ])
+        .ok();
+    let rows = place.run(&["nacl", "advise", "--lake", "lake"]).ok().rows();
     let reason = rows[0]["reason"].as_str().unwrap();
     assert!(
         reason.contains("confidence low: 2 days of flows, only rejects are logged of"),

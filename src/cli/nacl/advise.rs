@@ -56,7 +56,7 @@ struct RefusedArgs {
     /// Days on which there were some; few days lower the confidence anyway
     #[arg(long, value_name = "N", default_value_t = 0)]
     min_days: u64,
-    /// Attempts that a deny must have stopped to be worth a rule
+    /// Attempts that a deny must have stopped to be worth a rule; splinters of a larger block need a hundredth of all
     #[arg(long, value_name = "N", default_value_t = 10)]
     rule_attempts: u64,
     /// Sources are put together in blocks no wider than this many bits, unless the quota asks for it (IPv6: 32 bits more)

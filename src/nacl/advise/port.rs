@@ -224,7 +224,7 @@ impl Advisor<'_> {
             let widest4 = self.settings.widest4.saturating_sub(wider);
             let widest6 = self.settings.widest6.saturating_sub(wider);
             blocks = aggregate(&self.attempts.sources, &accepted, widest4, widest6);
-            blocks.retain(|block| block.weight >= self.settings.rule_attempts);
+            self.retain_worth_a_rule(&mut blocks, widest4, widest6);
             if blocks.len() <= free {
                 break;
             }
@@ -282,6 +282,26 @@ impl Advisor<'_> {
             (self.change(step), reason)
         });
         Some(piece.collect())
+    }
+
+    /// Drops blocks that too few attempts came from. A splinter, that an accepted source cuts off from a block that stays, stays with it
+    /// from a hundredth of all attempts on: the one attack would go on from there.
+    fn retain_worth_a_rule(&self, blocks: &mut Vec<Block>, widest4: u8, widest6: u8) {
+        let around = |one: &Block| {
+            let bits = if self.knock.is_v6 { widest6 } else { widest4 };
+            block(one.cidr.addr(), bits.min(one.cidr.prefix_len()))
+        };
+        let is_worth = |block: &Block| block.weight >= self.settings.rule_attempts;
+        let around_worthy: HashSet<IpNet> = blocks
+            .iter()
+            .filter(|block| is_worth(block))
+            .map(around)
+            .collect();
+        let all = self.attempts.count();
+        blocks.retain(|block| {
+            let is_splinter = block.weight * 100 >= all && around_worthy.contains(&around(block));
+            is_worth(block) || is_splinter
+        });
     }
 
     /// What to do about a list that is full.
