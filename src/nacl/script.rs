@@ -50,6 +50,7 @@ fn way_back(back: &[Line<'_>], write: impl Fn(&Line<'_>) -> String) -> String {
 fn comment(text: &str) -> String {
     let lines = text.lines();
     lines
+        .map(|line| line.trim_start_matches("# "))
         .map(|line| format!("# {line}").trim_end().to_owned() + "\n")
         .collect()
 }

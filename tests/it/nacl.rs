@@ -6,10 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::harness::{Ended, FULL, Flow, Place, World, flow, log};
-use random::Random;
-
-#[path = "../../sample-logs/generator/random.rs"]
-mod random;
+use crate::truth::random::Random;
 
 /// A rule as the test evaluates it: nothing of it is the product's.
 #[derive(Debug, Clone, PartialEq)]

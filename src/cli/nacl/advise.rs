@@ -168,11 +168,11 @@ pub(super) async fn run(
     Ok(Outcome::Done)
 }
 
+/// Ids of ACLs or of subnets.
+type Ids = HashSet<Arc<str>>;
+
 /// The ACLs that are asked for, and the subnets whose attempts are looked at.
-fn chosen(
-    args: &AdviseArgs,
-    past: &Past,
-) -> anyhow::Result<(HashSet<Arc<str>>, HashSet<Arc<str>>)> {
+fn chosen(args: &AdviseArgs, past: &Past) -> anyhow::Result<(Ids, Ids)> {
     let guarded = &past.guarded;
     let known = || {
         let ids: Vec<&str> = guarded
@@ -199,7 +199,7 @@ fn chosen(
             }
         };
     }
-    let ids: HashSet<Arc<str>> = guarded
+    let ids: Ids = guarded
         .nacls()
         .iter()
         .map(|nacl| Arc::clone(&nacl.id))
@@ -267,7 +267,7 @@ fn advice(
     past: &Past,
     nacl: &Nacl,
     own: &[Observed],
-    within: &HashSet<Arc<str>>,
+    within: &Ids,
 ) -> (Vec<Advised>, Vec<String>) {
     let vpc: Vec<IpNet> = nacl
         .vpc_id

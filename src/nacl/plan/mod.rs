@@ -166,7 +166,6 @@ impl Written<'_> {
             protocol: Some(protocol),
             rule_action: Some(if allows { "allow" } else { "deny" }.to_owned()),
             rule_number: i32::try_from(self.number).unwrap_or(0),
-            ..NetworkAclEntry::default()
         };
         super::Rule::from_entry(&entry).ok_or_else(|| wrong("rule", "a rule", &format!("{self:?}")))
     }

@@ -10,7 +10,7 @@ mod draw;
 mod ec2;
 mod judge;
 #[path = "../../../sample-logs/generator/random.rs"]
-mod random;
+pub(crate) mod random;
 mod records;
 mod stories;
 mod world;
