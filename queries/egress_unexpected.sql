@@ -1,4 +1,5 @@
 -- title: Unexpected internet egress
+-- group: core
 -- severity: medium
 -- attack: T1041 T1048
 -- parameters:

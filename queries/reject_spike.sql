@@ -1,4 +1,5 @@
 -- title: Spike of rejected flows
+-- group: core
 -- severity: medium
 -- attack: T1046 T1595.001
 -- parameters:

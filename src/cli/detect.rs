@@ -22,8 +22,8 @@ use crate::session::Session;
 /// Run detections over a lake.
 #[derive(Debug, Args)]
 pub(super) struct DetectArgs {
-    /// Detections to run [default: all]
-    #[arg(value_name = "ID")]
+    /// Detections to run, by id or group; `all` is every one [default: the group `core`, and your own without a group]
+    #[arg(value_name = "ID|GROUP")]
     ids: Vec<String>,
     #[command(flatten)]
     lake: LakeArgs,
@@ -139,6 +139,14 @@ impl Chosen {
 
     pub(super) fn runs(&self, id: &str) -> bool {
         self.detections.iter().any(|detection| detection.id == id)
+    }
+
+    /// What the detections of this run need of `flows` beyond version 2: their ids, the columns, and what can't be told without.
+    pub(super) fn fields(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        self.detections.iter().flat_map(|detection| {
+            let fields = detection.fields.iter();
+            fields.map(|(name, without)| (detection.id.as_str(), name.as_str(), without.as_str()))
+        })
     }
 
     /// The days of history that some detection of this run wants before its window.

@@ -1,28 +1,27 @@
 //! The detections there are: those that flowscout ships, and a user's own.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{DetectError, Detection};
 
+/// The files of `queries/`, by id.
+macro_rules! shipped {
+    ($($id:literal)*) => {
+        [$(($id, include_str!(concat!("../../queries/", $id, ".sql")))),*]
+    };
+}
+
 /// What flowscout ships, by id.
-const SHIPPED: [(&str, &str); 4] = [
-    (
-        "east_west_private",
-        include_str!("../../queries/east_west_private.sql"),
-    ),
-    (
-        "egress_unexpected",
-        include_str!("../../queries/egress_unexpected.sql"),
-    ),
-    (
-        "reject_spike",
-        include_str!("../../queries/reject_spike.sql"),
-    ),
-    (
-        "topology_drift_public",
-        include_str!("../../queries/topology_drift_public.sql"),
-    ),
+const SHIPPED: &[(&str, &str)] = &shipped![
+    "east_west_private"
+    "egress_unexpected"
+    "reject_spike"
+    "topology_drift_public"
 ];
+
+/// The group that is run where nothing is named.
+const CORE: &str = "core";
 
 /// Detections by id, in order of id.
 #[derive(Debug, Clone)]
@@ -72,28 +71,42 @@ impl Catalog {
         &self.detections
     }
 
-    /// The detections with these ids, all of them if none is named.
+    /// The detections with these ids or of these groups, each once. Where none is named: the core ones, and those without a group, which
+    /// are a user's own. `all` is every one.
     ///
     /// # Errors
-    /// When an id is not known.
-    pub fn select(&self, ids: &[String]) -> Result<Vec<&Detection>, DetectError> {
-        if ids.is_empty() {
-            return Ok(self.detections.iter().collect());
+    /// When a name is neither.
+    pub fn select(&self, names: &[String]) -> Result<Vec<&Detection>, DetectError> {
+        let is_of = |detection: &Detection, name: &str| {
+            detection.id == name || detection.group.as_deref() == Some(name) || name == "all"
+        };
+        for name in names {
+            if !self
+                .detections
+                .iter()
+                .any(|detection| is_of(detection, name))
+            {
+                return Err(DetectError::UnknownDetection {
+                    id: name.clone(),
+                    known: self.names(),
+                });
+            }
         }
-        ids.iter()
-            .map(|id| {
-                self.detections
-                    .iter()
-                    .find(|detection| detection.id == *id)
-                    .ok_or_else(|| DetectError::UnknownDetection {
-                        id: id.clone(),
-                        known: self
-                            .detections
-                            .iter()
-                            .map(|detection| detection.id.clone())
-                            .collect(),
-                    })
-            })
-            .collect()
+        let is_chosen = |detection: &&Detection| match names {
+            [] => detection.group.as_deref().is_none_or(|group| group == CORE),
+            names => names.iter().any(|name| is_of(detection, name)),
+        };
+        Ok(self.detections.iter().filter(is_chosen).collect())
+    }
+
+    /// What [`select`](Self::select) takes: groups, then ids.
+    fn names(&self) -> Vec<String> {
+        let groups: BTreeSet<&String> = self
+            .detections
+            .iter()
+            .filter_map(|detection| detection.group.as_ref())
+            .collect();
+        let ids = self.detections.iter().map(|detection| &detection.id);
+        groups.into_iter().chain(ids).cloned().collect()
     }
 }

@@ -9,6 +9,7 @@ mod functions;
 mod lake_side;
 mod logs_table;
 mod traffic;
+mod views;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -161,10 +162,12 @@ impl Session {
             }
             self.register(name, table_beside)?;
         }
-        self.register(
-            "traffic",
-            Arc::new(TrafficTable::new(flows, Arc::clone(&knowledge.history))),
-        )?;
+        let traffic: Arc<dyn TableProvider> =
+            Arc::new(TrafficTable::new(flows, Arc::clone(&knowledge.history)));
+        for (name, view) in views::all(&self.context, &traffic).map_err(SessionError::Plan)? {
+            self.register(name, view)?;
+        }
+        self.register("traffic", traffic)?;
         for (name, table) in topology::tables(&knowledge.history) {
             self.register(name, in_memory(table.schema(), vec![table])?)?;
         }

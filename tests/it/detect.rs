@@ -184,11 +184,15 @@ async fn wrong(id: &str, case: &Path) -> Option<String> {
     }
 }
 
-fn holds_its_cases(id: &'static str) {
+/// Every case of every detection of a group, or of one detection.
+fn hold_their_cases(of: &'static str) {
     block_on(async move {
+        let catalog = Catalog::load(None).unwrap();
         let mut failed = Vec::new();
-        for case in cases(id) {
-            failed.extend(wrong(id, &case).await);
+        for detection in catalog.select(&[of.to_owned()]).unwrap() {
+            for case in cases(&detection.id) {
+                failed.extend(wrong(&detection.id, &case).await);
+            }
         }
         assert!(
             failed.is_empty(),
@@ -199,24 +203,36 @@ fn holds_its_cases(id: &'static str) {
     });
 }
 
-#[test]
-fn egress_unexpected_holds_its_cases() {
-    holds_its_cases("egress_unexpected");
+/// A test for each group, the core detections one by one; and that no detection is left out.
+macro_rules! hold_their_cases {
+    ($($test:ident: $of:literal)*) => {
+        $(
+            #[test]
+            fn $test() {
+                hold_their_cases($of);
+            }
+        )*
+
+        #[test]
+        fn every_detection_is_tested_with_its_group() {
+            let tested = [$($of),*];
+            for detection in Catalog::load(None).unwrap().all() {
+                let names = [Some(detection.id.as_str()), detection.group.as_deref()];
+                assert!(
+                    names.iter().flatten().any(|name| tested.contains(name)),
+                    "{}",
+                    detection.id
+                );
+            }
+        }
+    };
 }
 
-#[test]
-fn east_west_private_holds_its_cases() {
-    holds_its_cases("east_west_private");
-}
-
-#[test]
-fn reject_spike_holds_its_cases() {
-    holds_its_cases("reject_spike");
-}
-
-#[test]
-fn topology_drift_public_holds_its_cases() {
-    holds_its_cases("topology_drift_public");
+hold_their_cases! {
+    egress_unexpected_holds_its_cases: "egress_unexpected"
+    east_west_private_holds_its_cases: "east_west_private"
+    reject_spike_holds_its_cases: "reject_spike"
+    topology_drift_public_holds_its_cases: "topology_drift_public"
 }
 
 #[test]
