@@ -87,8 +87,8 @@ impl Catalog {
                 .any(|detection| is_of(detection, name))
             {
                 return Err(DetectError::UnknownDetection {
-                    id: name.clone(),
-                    known: self.names(),
+                    name: name.clone(),
+                    groups: self.groups(),
                 });
             }
         }
@@ -99,14 +99,12 @@ impl Catalog {
         Ok(self.detections.iter().filter(is_chosen).collect())
     }
 
-    /// What [`select`](Self::select) takes: groups, then ids.
-    fn names(&self) -> Vec<String> {
+    fn groups(&self) -> Vec<String> {
         let groups: BTreeSet<&String> = self
             .detections
             .iter()
             .filter_map(|detection| detection.group.as_ref())
             .collect();
-        let ids = self.detections.iter().map(|detection| &detection.id);
-        groups.into_iter().chain(ids).cloned().collect()
+        groups.into_iter().cloned().collect()
     }
 }

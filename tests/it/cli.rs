@@ -269,7 +269,7 @@ fn a_bad_statement_is_refused_with_its_place_or_its_column() {
 fn an_unknown_detection_or_parameter_is_refused() {
     let place = place_with_lake();
     insta::assert_snapshot!(error(place.run(&["detect", "egres", "--lake", "lake"])), @r"
-    error: no detection `egres`; there are east_west_private, egress_unexpected, reject_spike, topology_drift_public
+    error: no detection or group is named `egres`; the groups are core
     hint: `flowscout queries list` shows them
     ");
     let detect = |param: &str| {
