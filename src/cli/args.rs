@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use crate::decode::Header;
 use crate::detect::Severity;
-use crate::report::Format;
+use crate::report::{FindingsFormat, Format};
 use crate::source::S3Settings;
 
 /// What every command takes.
@@ -46,17 +46,39 @@ pub(super) enum FormatArg {
     Ndjson,
     Csv,
     Parquet,
+    /// OCSF Detection Findings, one a line (findings only)
+    Ocsf,
+    /// A SARIF log (findings only)
+    Sarif,
 }
 
-impl From<FormatArg> for Format {
-    fn from(format: FormatArg) -> Self {
-        match format {
-            FormatArg::Table => Self::Table,
-            FormatArg::Json => Self::Json,
-            FormatArg::Ndjson => Self::Ndjson,
-            FormatArg::Csv => Self::Csv,
-            FormatArg::Parquet => Self::Parquet,
+impl FormatArg {
+    /// As a format of any answer; `None` for those of findings alone.
+    pub(super) fn of_answers(self) -> Option<Format> {
+        match self {
+            Self::Table => Some(Format::Table),
+            Self::Json => Some(Format::Json),
+            Self::Ndjson => Some(Format::Ndjson),
+            Self::Csv => Some(Format::Csv),
+            Self::Parquet => Some(Format::Parquet),
+            Self::Ocsf | Self::Sarif => None,
         }
+    }
+
+    fn of_findings(self) -> Option<FindingsFormat> {
+        match self {
+            Self::Ocsf => Some(FindingsFormat::Ocsf),
+            Self::Sarif => Some(FindingsFormat::Sarif),
+            other => other.of_answers().map(FindingsFormat::Answer),
+        }
+    }
+}
+
+impl GlobalArgs {
+    /// How findings are written, where `answers` is how other answers are.
+    pub(super) fn findings_format(&self, answers: Format) -> FindingsFormat {
+        let asked = self.format.and_then(FormatArg::of_findings);
+        asked.unwrap_or(FindingsFormat::Answer(answers))
     }
 }
 
@@ -109,6 +131,14 @@ pub(super) struct AddressArgs {
     /// A newer ip-ranges.json than the built-in copy
     #[arg(long, value_name = "FILE", env = "FLOWSCOUT_IP_RANGES")]
     pub(super) ip_ranges: Option<PathBuf>,
+    /// A MaxMind DB file (country, city or ASN): whose addresses of the internet are (repeatable)
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "FLOWSCOUT_MMDB",
+        value_delimiter = ','
+    )]
+    pub(super) mmdb: Vec<PathBuf>,
     /// A block that is ours on premises (repeatable)
     #[arg(long, value_name = "CIDR", value_parser = cidr)]
     pub(super) on_premises: Vec<IpNet>,

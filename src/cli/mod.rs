@@ -9,6 +9,7 @@ mod ingest;
 mod knowledge;
 mod lake;
 mod notes;
+mod policy;
 mod printer;
 mod progress;
 mod queries;
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use futures::future::BoxFuture;
 
-use self::args::GlobalArgs;
+use self::args::{FormatArg, GlobalArgs};
 use self::printer::Printer;
 
 /// flowscout turns AWS VPC flow logs into answers.
@@ -65,6 +66,9 @@ enum Command {
     /// The detections there are
     #[command(subcommand)]
     Queries(queries::QueriesCommand),
+    /// What the network's owner expects: proposals, and what of it happens
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Look after a lake
     #[command(subcommand)]
     Lake(lake::LakeCommand),
@@ -73,6 +77,16 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+impl Command {
+    fn gives_findings(&self) -> bool {
+        match self {
+            Self::Analyze(_) | Self::Detect(_) => true,
+            Self::Topology(command) => command.gives_findings(),
+            _ => false,
+        }
+    }
 }
 
 /// Whether a command that is done met its condition for failing a pipeline.
@@ -145,6 +159,18 @@ async fn dispatch(
     global: &GlobalArgs,
     printer: &Printer,
 ) -> anyhow::Result<Outcome> {
+    if let Some(format @ (FormatArg::Ocsf | FormatArg::Sarif)) = global.format
+        && !command.gives_findings()
+    {
+        anyhow::bail!(
+            "`--format {}` is for findings, which `detect`, `analyze` and `topology audit` give",
+            if format == FormatArg::Ocsf {
+                "ocsf"
+            } else {
+                "sarif"
+            }
+        );
+    }
     match command {
         Command::Analyze(args) => analyze::run(args, global, printer).await,
         Command::Ingest(args) => ingest::run(args, printer).await,
@@ -152,6 +178,7 @@ async fn dispatch(
         Command::Detect(args) => detect::run(args, global, printer).await,
         Command::Sql(args) => sql::run(args, global, printer).await,
         Command::Queries(command) => queries::run(command, printer),
+        Command::Policy(command) => policy::run(command, printer).await,
         Command::Lake(command) => lake::run(command, global, printer).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -5,12 +5,12 @@ use std::sync::Mutex;
 
 use datafusion::error::DataFusionError;
 
-use super::args::GlobalArgs;
+use super::args::{FormatArg, GlobalArgs};
 use crate::detect::DetectError;
 use crate::ec2::Ec2Error;
 use crate::ingest::IngestError;
 use crate::lake::LakeError;
-use crate::report::{Format, ReportError};
+use crate::report::{FindingsFormat, Format, ReportError};
 use crate::session::SessionError;
 use crate::source::SourceError;
 
@@ -20,6 +20,7 @@ pub(super) struct Printer {
     format: Format,
     quiet: u8,
     verbose: u8,
+    findings: FindingsFormat,
     progress: bool,
     stderr: Mutex<()>,
 }
@@ -35,8 +36,11 @@ impl Printer {
             && !global.no_progress
             && global.verbose == 0
             && global.quiet == 0;
+        let format = global.format.and_then(FormatArg::of_answers);
+        let format = format.unwrap_or(default);
         Self {
-            format: global.format.map_or(default, Format::from),
+            format,
+            findings: global.findings_format(format),
             quiet: global.quiet,
             verbose: global.verbose,
             progress,
@@ -46,6 +50,11 @@ impl Printer {
 
     pub(super) fn format(&self) -> Format {
         self.format
+    }
+
+    /// How findings are written.
+    pub(super) fn findings_format(&self) -> FindingsFormat {
+        self.findings
     }
 
     /// Whether a bar may be drawn.

@@ -6,13 +6,17 @@
 
 mod catalog;
 mod finding;
+mod life;
 mod query;
 mod run;
+mod suggest;
 
 pub use catalog::Catalog;
-pub use finding::{Finding, Severity, finding_keys};
+pub use finding::{Finding, Life, Severity, Status, finding_keys, life_keys};
+pub use life::{Next, Ran, Run};
 pub use query::{Detection, Parameter, ParameterValue};
 pub use run::{Detected, Window, run};
+pub use suggest::{Origin, Seen, Suggestion, suggest};
 
 use std::path::PathBuf;
 
@@ -72,6 +76,12 @@ pub enum DetectError {
         id: String,
         /// Why.
         source: Box<crate::session::SessionError>,
+    },
+    /// What was kept of a run of detections is not readable.
+    #[error("a run of detections that the lake keeps can't be read")]
+    Run {
+        /// Why.
+        source: std::io::Error,
     },
     /// The answer has a column that a finding can't be made of.
     #[error("detection `{id}`: column `{column}`: {detail}")]

@@ -181,6 +181,7 @@ fn finding(detection: &Detection, mut row: Map<String, Value>) -> Result<Finding
         reason,
         evidence,
         expected_by,
+        life: None,
     };
     finding.fingerprint = fingerprint(detection, &finding);
     Ok(finding)

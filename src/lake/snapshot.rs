@@ -118,6 +118,10 @@ impl LakeSnapshot {
         })
     }
 
+    pub(super) fn place(&self) -> &Place {
+        &self.inner.place
+    }
+
     /// The table's version.
     pub fn version(&self) -> i64 {
         self.inner.version

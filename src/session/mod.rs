@@ -8,6 +8,7 @@ mod flows_table;
 mod functions;
 mod lake_side;
 mod logs_table;
+mod runs;
 mod traffic;
 mod views;
 

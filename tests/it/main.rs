@@ -26,8 +26,12 @@ mod ingest;
 mod lake;
 /// Which module may import which.
 mod layering;
+/// Runs of detections that remember one another, and the formats of other tools.
+mod life;
 /// Filters on `traffic`: what they leave unread changes nothing.
 mod narrow;
+/// Policies proposed and checked.
+mod policy;
 /// Who refused a record, and whether the rules of its time agree.
 mod refused;
 /// An S3 service over HTTP inside the test, with faults on demand.

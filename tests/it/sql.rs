@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use flowscout::session::Session;
 use serde_json::{Value, json};
 
-use crate::harness::{FULL, Flow, Place, V2, World, block_on, flow, log, rows};
+use crate::harness::{FULL, Flow, Place, V2, World, block_on, fixtures, flow, log, rows};
 
 /// Hours in which the lake's flows begin: a batch for each, so that each has a file of its own.
 const HOURS: [&str; 6] = [
@@ -342,4 +342,47 @@ fn tables_have_the_columns_of_the_contract() {
             [json!({"n": 1})]
         );
     });
+}
+
+/// Country and autonomous system by MaxMind's own test files, where they are at hand.
+#[test]
+fn countries_and_autonomous_systems_come_from_the_files_that_the_user_names() {
+    let place = Place::new();
+    place.put(
+        "logs/1.log",
+        log(
+            V2,
+            &[flow("eni-1", ("10.0.1.10", 50_000), ("81.2.69.142", 443))],
+        ),
+    );
+    let sql = "SELECT country(dstaddr) AS country, country(srcaddr) AS own, autonomous_system('1.128.0.1') AS announces FROM flows";
+    let ask = |mmdb: &[&str]| {
+        let arguments = [&["sql", sql, "--logs", "logs"][..], mmdb].concat();
+        place.run(&arguments)
+    };
+    let without = ask(&[]).ok().rows();
+    assert_eq!(
+        without,
+        [json!({"country": null, "own": null, "announces": null})]
+    );
+    let not_one = place.put("no.mmdb", "nothing");
+    let refused = ask(&["--mmdb", not_one.to_str().unwrap()]);
+    assert_eq!(refused.code, Some(2));
+    assert!(
+        refused.stderr.contains("no.mmdb` as a MaxMind DB file"),
+        "{}",
+        refused.stderr
+    );
+    let Some(files) = fixtures().map(|path| path.join("addresses/MaxMind-DB")) else {
+        return;
+    };
+    let [countries, systems] = ["GeoLite2-Country-Test.mmdb", "GeoLite2-ASN-Test.mmdb"]
+        .map(|name| files.join(name).display().to_string());
+    let with = ask(&["--mmdb", &countries, "--mmdb", &systems]).ok().rows();
+    assert_eq!(
+        with,
+        [json!({"country": "GB", "own": null, "announces": "AS1221 Telstra Pty Ltd"})]
+    );
+    let damaged = files.join("libmaxminddb-corrupt-search-tree.mmdb");
+    assert_eq!(ask(&["--mmdb", damaged.to_str().unwrap()]).code, Some(2));
 }

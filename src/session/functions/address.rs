@@ -120,6 +120,18 @@ pub(super) fn aws_service(settings: Arc<Settings>) -> ScalarUDF {
     })
 }
 
+/// `country(addr)`: the ISO 3166-1 code of an address's country by the user's MaxMind DB files, NULL without.
+pub(super) fn country(settings: Arc<Settings>) -> ScalarUDF {
+    of_address("country", move |address| settings.geo.country(address))
+}
+
+/// `autonomous_system(addr)`: who announces an address, such as `AS64500 Example`, by the user's MaxMind DB files, NULL without.
+pub(super) fn autonomous_system(settings: Arc<Settings>) -> ScalarUDF {
+    of_address("autonomous_system", move |address| {
+        settings.geo.autonomous_system(address)
+    })
+}
+
 fn of_address(
     name: &'static str,
     function: impl Fn(IpAddr) -> Option<String> + Send + Sync + 'static,

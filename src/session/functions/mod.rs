@@ -23,6 +23,8 @@ pub(super) fn register(context: &SessionContext, knowledge: &Knowledge) {
     context.register_udf(address::ip_prefix());
     context.register_udf(address::ip_scope(Arc::clone(history)));
     context.register_udf(address::aws_service(Arc::clone(settings)));
+    context.register_udf(address::country(Arc::clone(settings)));
+    context.register_udf(address::autonomous_system(Arc::clone(settings)));
     context.register_udf(names::protocol_name());
     context.register_udf(names::port_name());
     context.register_udf(names::tcp_flags_text());
