@@ -18,6 +18,8 @@ mod detect;
 mod ec2_network;
 /// An EC2 and an STS over HTTP inside the test.
 mod ec2_server;
+/// `ingest --follow` over a bucket: late objects, changes, trouble, signals.
+mod follow;
 /// What the modules on the binary stand on: the binary in a clean environment, a small language for logs and topologies, sessions.
 mod harness;
 /// Sources to a lake: batches, bad objects, twice the same, races.
@@ -28,8 +30,14 @@ mod lake;
 mod layering;
 /// Filters on `traffic`: what they leave unread changes nothing.
 mod narrow;
+/// Objects that cannot be read, kind by kind, and `ingest --retry`.
+mod poison;
+/// SQS queues that tell of objects.
+mod queue;
 /// Who refused a record, and whether the rules of its time agree.
 mod refused;
+/// The binary while it runs.
+mod running;
 /// An S3 service over HTTP inside the test, with faults on demand.
 mod s3_server;
 /// The same logs give the same rows, whichever way they come, and once only.
@@ -40,8 +48,12 @@ mod sample;
 mod source;
 /// Statements over a lake: functions, pruning file by file, counting, what is refused.
 mod sql;
+/// An SQS queue over HTTP inside the test, with faults on demand.
+mod sqs_server;
 /// `topology sync`: pages, throttling, refusals, regions and roles.
 mod sync;
+/// The log in both styles, secrets, and numbers for Prometheus.
+mod telemetry;
 /// EC2 answers of real accounts, where they are at hand.
 mod topology;
 /// `topology explain`, `diff` and `audit` from outside.
