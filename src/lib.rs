@@ -16,6 +16,7 @@
 //! | [`batch`] | records into Arrow batches: the `flows`, `coverage`, `objects` and `bad_lines` schemas |
 //! | [`lake`] | the Delta table: our Parquet writer, the commit, which objects are in |
 //! | [`ingest`] | the pipeline that drives source → decode → batch → lake, once or for as long as it is left running |
+//! | [`doctor`] | what an ingest needs, tried one by one |
 //! | [`topology`] | EC2 facts: model, subnet classes, history, what an address means |
 //! | [`ec2`] | EC2's API: what accounts and regions answer, handed to `topology` |
 //! | [`nacl`] | network ACLs as AWS evaluates them |
@@ -40,6 +41,7 @@ pub mod batch;
 pub mod cli;
 pub mod decode;
 pub mod detect;
+pub mod doctor;
 pub mod ec2;
 pub mod ingest;
 pub mod lake;

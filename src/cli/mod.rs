@@ -5,6 +5,7 @@
 mod analyze;
 mod args;
 mod detect;
+mod doctor;
 mod ingest;
 mod knowledge;
 mod lake;
@@ -69,6 +70,8 @@ enum Command {
     /// Look after a lake
     #[command(subcommand)]
     Lake(lake::LakeCommand),
+    /// Try everything that an ingest needs, and say what is missing
+    Doctor(doctor::DoctorArgs),
     /// Print a completion script
     Completions {
         /// The shell
@@ -154,6 +157,7 @@ async fn dispatch(
         Command::Sql(args) => sql::run(args, global, printer).await,
         Command::Queries(command) => queries::run(command, printer),
         Command::Lake(command) => lake::run(command, global, printer).await,
+        Command::Doctor(args) => doctor::run(args, printer).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "flowscout", &mut script);

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module may name of the crate, beside itself.
-const MAY_USE: [(&str, &[&str]); 15] = [
+const MAY_USE: [(&str, &[&str]); 16] = [
     ("telemetry", &[]),
     ("source", &[]),
     ("decode", &[]),
@@ -14,6 +14,7 @@ const MAY_USE: [(&str, &[&str]); 15] = [
         "ingest",
         &["source", "decode", "batch", "lake", "telemetry"],
     ),
+    ("doctor", &["source", "lake"]),
     ("topology", &[]),
     ("ec2", &["topology"]),
     ("nacl", &["topology"]),

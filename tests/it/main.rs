@@ -14,6 +14,8 @@ mod coverage;
 mod decode;
 /// The cases of `tests/detections/<id>/<case>`, found by glob: logs and topology in, findings out.
 mod detect;
+/// `doctor`: what works, what is missing, what is left behind.
+mod doctor;
 /// What an EC2 says about a made-up network.
 mod ec2_network;
 /// An EC2 and an STS over HTTP inside the test.
