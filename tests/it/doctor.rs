@@ -13,9 +13,8 @@ const PREFIX: &str = "s3://logs/AWSLogs/";
 /// Runs it against an S3, and an STS that knows the caller.
 fn doctor(place: &Place, s3: &S3Server, arguments: &[&str]) -> Ended {
     let sts = Ec2Server::start(|call| {
-        let identity = "<GetCallerIdentityResult><Arn>arn:aws:iam::123456789012:user/reader</Arn>\
-            <UserId>AIDA</UserId><Account>123456789012</Account></GetCallerIdentityResult>";
-        (call.action == "GetCallerIdentity").then(|| Reply::xml(call, identity))
+        let reply = Reply::identity("123456789012", "arn:aws:iam::123456789012:user/reader");
+        (call.action == "GetCallerIdentity").then_some(reply)
     });
     let all: Vec<&str> = ["doctor"].iter().chain(arguments).copied().collect();
     let mut command = place.command(&all);

@@ -1,10 +1,11 @@
 //! `ingest --follow` over a bucket: what appears late, changes, fails for a while or for good, and how it ends.
 
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::Place;
+use crate::harness::{Ended, Place};
 use crate::running::{Running, ago, cut, eventually, follow, key, rows, rows_in};
 use crate::s3_server::{Fault, Recorded, S3Server};
 
@@ -219,4 +220,56 @@ fn a_single_run_that_is_interrupted_keeps_what_it_has_and_says_so() {
         .run_with(&s3, &["ingest", "s3://logs", "--lake", "lake"])
         .ok();
     assert_eq!(rows_in(&place), 30);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_is_full_ends_a_run_and_the_next_one_completes_it() {
+    let place = Place::new();
+    place.put("logs/a.log.gz", rows(10));
+    place.run(&["ingest", "logs", "--lake", "lake"]).ok();
+    place.put("logs/b.log.gz", rows(20_000));
+    // No file may grow beyond a few kilobytes: to a writer the same as a disk that is full.
+    let limited = |more: &str| {
+        let binary = env!("CARGO_BIN_EXE_flowscout");
+        let script =
+            format!("trap '' XFSZ; ulimit -f 16; exec '{binary}' ingest logs --lake lake {more}");
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &script]).current_dir(place.path("."));
+        Ended::of(command.output().unwrap())
+    };
+    for more in ["", "--follow --commit-every 1s"] {
+        let ended = limited(more);
+        assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains("error: cannot write"),
+            "{}",
+            ended.stderr
+        );
+        assert!(
+            ended.stderr.contains("its disk is not full"),
+            "{}",
+            ended.stderr
+        );
+        assert_eq!(rows_in(&place), 10);
+    }
+    place.run(&["ingest", "logs", "--lake", "lake"]).ok();
+    assert_eq!(rows_in(&place), 20_010);
+    let data = walk(&place.path("lake"), "part-");
+    assert_eq!(data, 2, "what could not be finished is deleted");
+}
+
+/// How many files of this name there are.
+#[cfg(target_os = "linux")]
+fn walk(folder: &std::path::Path, prefix: &str) -> usize {
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        if entry.path().is_dir() {
+            count += walk(&entry.path(), prefix);
+        } else if entry.file_name().to_str().unwrap().starts_with(prefix) {
+            count += 1;
+        }
+    }
+    count
 }

@@ -45,6 +45,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
             "audit",
             "report",
             "telemetry",
+            "doctor",
         ],
     ),
 ];

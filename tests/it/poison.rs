@@ -49,7 +49,10 @@ fn every_kind_of_poison_is_set_aside_with_its_reason() {
         ("truncated.log.gz", cut(200)),
         ("corrupt.log.gz", corrupt),
         ("tail.log.gz", [rows(2), b"garbage".to_vec()].concat()),
-        ("bomb.log.gz", gzip(&[V2.as_bytes(), &vec![b'\n'; 40 << 20]].concat())),
+        (
+            "bomb.log.gz",
+            gzip(&[V2.as_bytes(), &vec![b'\n'; 40 << 20]].concat()),
+        ),
         (
             "damaged.log.parquet",
             [b"PAR1", &[7; 2000][..], b"PAR1"].concat(),
@@ -79,5 +82,14 @@ fn every_kind_of_poison_is_set_aside_with_its_reason() {
             )
         })
         .collect();
-    insta::assert_snapshot!(told.join("\n"));
+    insta::assert_snapshot!(told.join("\n"), @r"
+    bomb.log.gz: set_aside: cannot read the object to its end: gzip data inflates more than 200 times: no flow log does (0)
+    corrupt.log.gz: set_aside: cannot read the object to its end: gzip data is damaged: corrupt gzip stream does not have a matching checksum (0)
+    damaged.log.parquet: set_aside: cannot read the Parquet file: EOF: Parquet file too small. Size is 2008 but need 117901071 (0)
+    endless.log: ingested: - (1)
+    good.log.gz: ingested: - (0)
+    picture.log.gz: skipped: a binary file (0)
+    tail.log.gz: set_aside: cannot read the object to its end: unexpected data after the end of the gzip data: byte `0x67` (0)
+    truncated.log.gz: set_aside: cannot read the object to its end: gzip data ends early: the object is truncated (0)
+    ");
 }

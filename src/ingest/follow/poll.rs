@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn a_window_begins_at_midnight_and_never_before_what_was_selected() {
         let now = time("2026-03-10T15:30:00Z");
-        let from = |selected: Option<&str>, days| {
+        let from = |selected: Option<&str>, days: u64| {
             let selection = Selection {
                 from: selected.map(time),
                 ..Selection::default()

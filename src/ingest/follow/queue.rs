@@ -133,7 +133,7 @@ impl Taking {
         let mut objects = Vec::new();
         for told in told {
             match self.find(&told).await {
-                Found::Wanted(source, listed) => objects.push((source, listed)),
+                Found::Wanted(found) => objects.push(*found),
                 Found::Unwanted => {}
                 Found::Unknown => is_deletable = false,
                 Found::Elsewhere => {
@@ -175,7 +175,7 @@ impl Taking {
                     Listed::Object(object) if object.etag.is_empty() => {
                         look(source, &object.key).await
                     }
-                    listed => Found::Wanted(source.clone(), listed),
+                    listed => Found::Wanted(Box::new((source.clone(), listed))),
                 };
             }
         }
@@ -201,9 +201,12 @@ impl Taking {
     }
 }
 
+/// An object, and where to fetch it from.
+type Fetchable = (Source, Listed);
+
 async fn look(source: &Source, key: &str) -> Found {
     match source.look(key).await {
-        Ok(Some(object)) => Found::Wanted(source.clone(), Listed::Object(object)),
+        Ok(Some(object)) => Found::Wanted(Box::new((source.clone(), Listed::Object(object)))),
         // It is gone: nothing to read.
         Ok(None) => Found::Unwanted,
         Err(error) => {
@@ -214,7 +217,7 @@ async fn look(source: &Source, key: &str) -> Found {
 }
 
 enum Found {
-    Wanted(Source, Listed),
+    Wanted(Box<Fetchable>),
     /// Its bucket was named, and it is not selected.
     Unwanted,
     /// It cannot be told now.
