@@ -130,7 +130,7 @@ mod tests {
         let selected = Some("2026-03-09T06:00:00Z");
         assert_eq!(from(selected, 3), selected.map(time));
         assert_eq!(from(selected, 0), Some(time("2026-03-10T00:00:00Z")));
-        assert_eq!(from(None, 9_000_000), Some(DateTime::<Utc>::MIN_UTC));
+        assert_eq!(from(None, 90_000_000_000), Some(DateTime::<Utc>::MIN_UTC));
         let everything = Selection::default();
         assert_eq!(window(&everything, None, now), everything);
     }
