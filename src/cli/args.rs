@@ -10,6 +10,7 @@ use crate::decode::Header;
 use crate::detect::Severity;
 use crate::report::{FindingsFormat, Format};
 use crate::source::S3Settings;
+use crate::telemetry::LogStyle;
 
 /// What every command takes.
 #[derive(Debug, Args)]
@@ -29,6 +30,16 @@ pub(super) struct GlobalArgs {
     /// Say less: no summary (twice: errors only)
     #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "verbose", help_heading = "Output")]
     pub(super) quiet: u8,
+    /// How lines on standard error look: for people, or one JSON object each
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        env = "FLOWSCOUT_LOG_STYLE",
+        help_heading = "Output"
+    )]
+    pub(super) log_style: LogStyleArg,
     /// No progress bar on a terminal
     #[arg(
         long,
@@ -79,6 +90,22 @@ impl GlobalArgs {
     pub(super) fn findings_format(&self, answers: Format) -> FindingsFormat {
         let asked = self.format.and_then(FormatArg::of_findings);
         asked.unwrap_or(FindingsFormat::Answer(answers))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(super) enum LogStyleArg {
+    #[default]
+    Text,
+    Json,
+}
+
+impl From<LogStyleArg> for LogStyle {
+    fn from(style: LogStyleArg) -> Self {
+        match style {
+            LogStyleArg::Text => Self::Text,
+            LogStyleArg::Json => Self::Json,
+        }
     }
 }
 

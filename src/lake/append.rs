@@ -26,6 +26,7 @@ use super::side::{self, ObjectRecord, Side};
 use super::writer::{DataWriter, StagedFile};
 use super::{Lake, LakeError, table};
 use crate::decode::BadLine;
+use crate::telemetry;
 
 /// How often a commit is tried that fails for other reasons than that somebody was faster.
 const MAX_FAILURES: u32 = 6;
@@ -306,7 +307,11 @@ impl Batch {
                 Ok(landed) => return Ok(landed),
                 Err(error) => error,
             };
-            failures += u32::from(!is_conflict(&error));
+            if is_conflict(&error) {
+                telemetry::conflict();
+            } else {
+                failures += 1;
+            }
             if failures == MAX_FAILURES || tries == MAX_TRIES {
                 return Err(error);
             }

@@ -147,6 +147,19 @@ pub enum LakeError {
 }
 
 impl LakeError {
+    /// Whether it is the network, or a store that is busy or failing: what passes by itself.
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Unwritable { error, .. }
+            | Self::Unreachable { error, .. }
+            | Self::Store { error, .. } => is_passing(error),
+            Self::Table { source, .. } => {
+                causes_of_type::<object_store::Error>(&**source).is_some_and(is_passing)
+            }
+            _ => false,
+        }
+    }
+
     /// What to try, where there is something.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
@@ -179,6 +192,33 @@ impl LakeError {
         };
         Some(hint.to_owned())
     }
+}
+
+/// A store that gives no answer, or one that it is busy; not one that refuses, nor a disk.
+fn is_passing(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::Generic { store: "S3", .. })
+        && s3_answer(error).is_none_or(|(code, _)| {
+            matches!(
+                code.as_str(),
+                "InternalError"
+                    | "ServiceUnavailable"
+                    | "SlowDown"
+                    | "RequestTimeout"
+                    | "Throttling"
+            )
+        })
+}
+
+/// The first among an error and its causes that is of this type.
+fn causes_of_type<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
 }
 
 fn of_store(error: &object_store::Error) -> Option<String> {

@@ -101,6 +101,9 @@ pub use stats::{ColumnStats, StatValue};
 pub use topology::Put;
 pub use uri::LakeUri;
 
+/// The objects of so many batches are in memory by name before they are hashes.
+const CAUGHT_UP_AT_A_TIME: usize = 256;
+
 /// Where we keep what is not rows.
 const SIDE: &str = "_flowscout";
 
@@ -304,24 +307,20 @@ impl Lake {
             progress::publish(&self.inner.place, attempt).await?;
         }
         let through = self.inner.through();
-        let later = attempts
+        let later: Vec<String> = attempts
             .range(through + 1..)
-            .map(|(_, attempt)| attempt.clone());
-        let objects = side::read_all(
-            &self.inner.place,
-            later.collect(),
-            Side::Objects,
-            Some(progress::COLUMNS),
-        )
-        .await?;
-        let mut progress = self
-            .inner
-            .progress
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        objects
-            .iter()
-            .for_each(|objects| progress.note_all(objects));
+            .map(|(_, attempt)| attempt.clone())
+            .collect();
+        for some in later.chunks(CAUGHT_UP_AT_A_TIME) {
+            let place = &self.inner.place;
+            let columns = Some(progress::COLUMNS);
+            let objects = side::read_all(place, some.to_vec(), Side::Objects, columns).await?;
+            let mut progress = self.inner.progress_mut();
+            objects
+                .iter()
+                .for_each(|objects| progress.note_all(objects));
+        }
+        let mut progress = self.inner.progress_mut();
         progress.through = progress
             .through
             .max(attempts.last_key_value().map_or(0, |(batch, _)| *batch));
@@ -336,16 +335,19 @@ impl Inner {
         self.progress.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn progress_mut(&self) -> std::sync::RwLockWriteGuard<'_, Progress> {
+        self.progress
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn through(&self) -> i64 {
         self.progress().through
     }
 
     /// Remembers a batch of our own, which need not be read back if it is published.
     fn note(&self, batch: i64, published: Option<String>, objects: &[ObjectRecord]) {
-        let mut progress = self
-            .progress
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut progress = self.progress_mut();
         objects
             .iter()
             .for_each(|object| progress.note(&object.key, &object.etag, object.outcome));

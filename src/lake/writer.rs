@@ -74,6 +74,8 @@ struct Upload {
     file: OpenFile,
     rows: usize,
     out: BufWriter,
+    /// Its end was written, or that was tried: `out` must not be aborted any more.
+    is_shut: bool,
 }
 
 impl DataWriter {
@@ -143,12 +145,17 @@ impl DataWriter {
         for (_, task) in self.encoding.drain(..) {
             task.abort();
         }
+        let mut files: Vec<String> = self.finished.drain(..).map(|file| file.path).collect();
         for (_, mut upload) in std::mem::take(&mut self.open) {
+            if upload.is_shut {
+                // A disk that is full, for example: nothing is there, or a file that nobody refers to.
+                files.push(upload.path);
+                continue;
+            }
             if let Err(error) = upload.out.abort().await {
                 tracing::debug!(path = upload.path, %error, "cannot abort an upload");
             }
         }
-        let files = self.finished.drain(..).map(|file| file.path).collect();
         self.place.delete_quietly(files).await;
     }
 
@@ -233,6 +240,7 @@ impl DataWriter {
             file,
             rows: 0,
             out: out.with_max_concurrency(4),
+            is_shut: false,
         })
     }
 
@@ -273,6 +281,7 @@ impl Upload {
             store: "lake",
             source: Box::new(error),
         };
+        self.is_shut = true;
         self.out
             .shutdown()
             .await

@@ -4,12 +4,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module may name of the crate, beside itself.
-const MAY_USE: [(&str, &[&str]); 14] = [
+const MAY_USE: [(&str, &[&str]); 16] = [
+    ("telemetry", &[]),
     ("source", &[]),
     ("decode", &[]),
     ("batch", &["decode"]),
-    ("lake", &["source", "decode", "batch"]),
-    ("ingest", &["source", "decode", "batch", "lake"]),
+    ("lake", &["source", "decode", "batch", "telemetry"]),
+    (
+        "ingest",
+        &["source", "decode", "batch", "lake", "telemetry"],
+    ),
+    ("doctor", &["source", "lake"]),
     ("topology", &[]),
     ("ec2", &["topology"]),
     ("nacl", &["topology"]),
@@ -26,8 +31,21 @@ const MAY_USE: [(&str, &[&str]); 14] = [
     (
         "cli",
         &[
-            "source", "decode", "batch", "lake", "ingest", "topology", "ec2", "nacl", "policy",
-            "session", "detect", "audit", "report",
+            "source",
+            "decode",
+            "batch",
+            "lake",
+            "ingest",
+            "topology",
+            "ec2",
+            "nacl",
+            "policy",
+            "session",
+            "detect",
+            "audit",
+            "report",
+            "telemetry",
+            "doctor",
         ],
     ),
 ];
