@@ -1,40 +1,19 @@
-//! `lake info`.
+//! `lake info`: what a lake holds.
 
-use clap::Subcommand;
 use serde_json::json;
 
-use super::Outcome;
-use super::args::{GlobalArgs, LakeArgs};
-use super::printer::Printer;
+use crate::cli::Outcome;
+use crate::cli::args::LakeArgs;
+use crate::cli::printer::Printer;
 use crate::lake::{Lake, LakeInfo, LakeUri};
-use crate::report::{Format, human_bytes, human_count, key_values, plain_table};
+use crate::report::{human_bytes, human_count, key_values, plain_table};
 
-/// Look after a lake.
-#[derive(Debug, Subcommand)]
-pub(super) enum LakeCommand {
-    /// What a lake holds: rows, files, days, objects, what is set aside and why
-    Info {
-        #[command(flatten)]
-        lake: LakeArgs,
-    },
-}
-
-pub(super) async fn run(
-    command: LakeCommand,
-    _global: &GlobalArgs,
-    printer: &Printer,
-) -> anyhow::Result<Outcome> {
-    let LakeCommand::Info { lake } = command;
+pub(super) async fn run(lake: &LakeArgs, printer: &Printer) -> anyhow::Result<Outcome> {
     let info = Lake::open(&LakeUri::parse(&lake.lake)?)
         .await?
         .info()
         .await?;
-    let text = match printer.format() {
-        Format::Table => table(&info),
-        Format::Json => format!("{:#}\n", as_json(&info)),
-        _ => format!("{}\n", as_json(&info)),
-    };
-    printer.data(text.as_bytes())?;
+    super::print(printer, || table(&info), &as_json(&info))?;
     Ok(Outcome::Done)
 }
 
