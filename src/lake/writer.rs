@@ -99,6 +99,8 @@ struct Upload {
     file: OpenFile,
     rows: usize,
     out: BufWriter,
+    /// Whether its end was sent: there is nothing to abort then, and perhaps a file.
+    is_closed: bool,
 }
 
 impl DataWriter {
@@ -180,12 +182,14 @@ impl DataWriter {
         for (_, task) in self.encoding.drain(..) {
             task.abort();
         }
+        let mut files: Vec<_> = self.finished.drain(..).map(|file| file.path).collect();
         for (_, mut upload) in std::mem::take(&mut self.open) {
-            if let Err(error) = upload.out.abort().await {
+            if upload.is_closed {
+                files.push(upload.path);
+            } else if let Err(error) = upload.out.abort().await {
                 tracing::debug!(path = upload.path, %error, "cannot abort an upload");
             }
         }
-        let files = self.finished.drain(..).map(|file| file.path).collect();
         self.place.delete_quietly(files).await;
     }
 
@@ -271,6 +275,7 @@ impl DataWriter {
             file,
             rows: 0,
             out: out.with_max_concurrency(4),
+            is_closed: false,
         })
     }
 
@@ -311,6 +316,7 @@ impl Upload {
             store: "lake",
             source: Box::new(error),
         };
+        self.is_closed = true;
         self.out
             .shutdown()
             .await

@@ -142,3 +142,101 @@ impl<'l> Change<'l> {
         self.lake.inner.place.delete_quietly(files).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+
+    use super::*;
+    use crate::batch::{ReadOptions, read_object};
+    use crate::lake::care::read::Rows;
+    use crate::lake::writer::DataWriter;
+    use crate::lake::{Commit, LakeUri, ObjectRecord, Outcome, Verify};
+
+    async fn lake_of(folder: &std::path::Path, objects: usize) -> Lake {
+        let uri = LakeUri::parse(folder.to_str().unwrap()).unwrap();
+        let lake = Lake::open_or_create(&uri).await.unwrap();
+        for number in 0..objects {
+            let key = format!("{number}.log");
+            let log = format!("start bytes log-status\n1700000000 {number} OK\n");
+            let mut append = lake.append().await.unwrap();
+            let mut rows = lake.object_rows(append.batch(), 1 << 20);
+            let mut batches = Vec::new();
+            let read = read_object(log.as_bytes(), &ReadOptions::new(&key), &mut |batch| {
+                batches.push(batch);
+                ControlFlow::Continue(())
+            });
+            let decoded = read.unwrap();
+            for batch in batches {
+                rows.push(batch).await.unwrap();
+            }
+            let object = ObjectRecord {
+                key,
+                etag: "1".to_owned(),
+                size: 1,
+                rows: decoded.rows,
+                bad_lines: 0,
+                outcome: Outcome::Ingested,
+                reason: None,
+            };
+            let written = append.write(object, rows, decoded.coverage, Vec::new());
+            written.await.unwrap();
+            let Commit::Done(_) = append.commit().await.unwrap() else {
+                panic!("nobody else writes");
+            };
+        }
+        lake
+    }
+
+    /// The same rows in a file of their own.
+    async fn again(lake: &Lake, files: &[DataFile]) -> Vec<StagedFile> {
+        let mut writer = DataWriter::compacting(lake.inner.place.clone(), 1 << 20);
+        lake.copy(files, &mut writer).await.unwrap();
+        writer.finish().await.unwrap()
+    }
+
+    fn compact() -> Purpose {
+        Purpose::Compact { target_bytes: 1 }
+    }
+
+    #[tokio::test]
+    async fn of_two_who_replace_the_same_file_one_lands_and_the_other_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let lake = lake_of(folder.path(), 3).await;
+        let all = lake.snapshot().await.unwrap().files().to_vec();
+        // They share a file, and no more.
+        let first = Change::new(&lake, compact(), &all[..2], again(&lake, &all[..2]).await);
+        let second = Change::new(&lake, compact(), &all[1..], again(&lake, &all[1..]).await);
+        let what = "all of it".to_owned();
+        let third = Change::new(&lake, Purpose::Expire { what }, &all, Vec::new());
+        assert!(matches!(first.commit().await.unwrap(), Landed::In(4)));
+        assert_eq!(second.commit().await.unwrap(), Landed::Overtaken);
+        assert_eq!(third.commit().await.unwrap(), Landed::Overtaken);
+        let verified = lake.verify(Verify::Deep).await.unwrap();
+        assert_eq!(verified.problems, [""; 0]);
+        assert_eq!(
+            (verified.file_rows, verified.replaced, verified.orphans),
+            (3, 2, 0)
+        );
+    }
+
+    #[tokio::test]
+    async fn what_has_landed_is_known_to_have_landed() {
+        let folder = tempfile::tempdir().unwrap();
+        let lake = lake_of(folder.path(), 2).await;
+        let all = lake.snapshot().await.unwrap().files().to_vec();
+        let change = Change::new(&lake, compact(), &all, again(&lake, &all).await);
+        let landed = change.try_to_land().await.unwrap();
+        assert_eq!(landed, Landed::In(3));
+        // Its answer got lost, and others went on.
+        let new = lake.snapshot().await.unwrap().files().to_vec();
+        let next = Change::new(&lake, compact(), &new, again(&lake, &new).await);
+        assert_eq!(next.commit().await.unwrap(), Landed::In(4));
+        assert_eq!(change.try_to_land().await.unwrap(), landed);
+        let snapshot = lake.snapshot().await.unwrap();
+        let mut rows = Rows::open(&lake.inner.place, &snapshot.files()[0])
+            .await
+            .unwrap();
+        assert_eq!(rows.next().await.unwrap().unwrap()[0].num_rows(), 2);
+    }
+}

@@ -163,7 +163,11 @@ impl Lake {
         Ok(staged)
     }
 
-    async fn copy(&self, files: &[DataFile], writer: &mut DataWriter) -> Result<(), LakeError> {
+    pub(super) async fn copy(
+        &self,
+        files: &[DataFile],
+        writer: &mut DataWriter,
+    ) -> Result<(), LakeError> {
         let schema = flows_schema_of(TextLayout::Keys);
         for file in files {
             let day = file
