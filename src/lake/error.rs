@@ -92,11 +92,16 @@ pub enum LakeError {
     },
     /// Two writers could both believe that they have committed.
     #[error(
-        "the store of `{uri}` ignores `If-None-Match: *`: two writers could overwrite each other's commits"
+        "the store of `{uri}` ignores `If-None-Match: *`: of {creators} who created one object, {winners} were told that it is theirs; \
+         two writers could overwrite each other's commits"
     )]
     NoConditionalPut {
         /// Where it is.
         uri: String,
+        /// How many tried to create one object.
+        creators: usize,
+        /// How many were told that they had.
+        winners: usize,
     },
     /// One object of the lake could not be read or written.
     #[error("cannot {doing} `{path}`: {}", explain(error))]
@@ -135,6 +140,46 @@ pub enum LakeError {
         uri: String,
         /// What is missing.
         what: String,
+    },
+    /// Whoever cleans up may have taken its files for left behind.
+    #[error(
+        "a commit to the lake at `{uri}` comes too late: its first file was begun more than {hours} hours ago"
+    )]
+    TooLate {
+        /// The lake.
+        uri: String,
+        /// How old a file may be when it is committed.
+        hours: u64,
+    },
+    /// Files that somebody may still need would be deleted.
+    #[error("cannot keep files that nobody needs in the lake at `{uri}` for {retain}: {why}")]
+    Retention {
+        /// The lake.
+        uri: String,
+        /// What was asked for.
+        retain: String,
+        /// What stands against it.
+        why: String,
+    },
+    /// A newer flowscout has written to it.
+    #[error("cannot {doing} the lake at `{uri}`: its column `{column}` {what}")]
+    Column {
+        /// `compact` or `write to`.
+        doing: &'static str,
+        /// The lake.
+        uri: String,
+        /// The column.
+        column: String,
+        /// What is the matter with it.
+        what: String,
+    },
+    /// Others were faster each time.
+    #[error("gave up on {what} of the lake at `{uri}`: others changed the same files each time")]
+    Overtaken {
+        /// `compaction` or `expiry`.
+        what: &'static str,
+        /// The lake.
+        uri: String,
     },
     /// A background task panicked, or the program is being shut down.
     #[error("the work on `{uri}` was given up")]
@@ -183,6 +228,12 @@ impl LakeError {
             Self::Damaged { .. } => {
                 "was something deleted by hand? if it is lost, ingest into a new lake"
             }
+            Self::TooLate { .. } => "run it again: nothing of it is in",
+            Self::Column { .. } => "a newer flowscout has written to it: use that one",
+            Self::Retention { .. } => {
+                "`--force` does it all the same: be sure that nothing reads or writes the lake meanwhile"
+            }
+            Self::Overtaken { .. } => "run it again",
             Self::Unwritable { error, .. }
             | Self::Unreachable { error, .. }
             | Self::Store { error, .. } => return of_store(error),

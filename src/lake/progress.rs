@@ -10,7 +10,7 @@
 //! Killed before 3, nothing refers to what was written. Killed between 3 and 4, the log's last commit tells what the ledger lacks;
 //! the next writer publishes it. Batch N+1 starts only when N is published, so that at most one is ever missing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use deltalake_core::DeltaTable;
@@ -163,7 +163,7 @@ pub(super) fn batch_prefix(batch: i64) -> String {
     format!("{batch:012}-")
 }
 
-fn batch_of(attempt: &str) -> Option<i64> {
+pub(super) fn batch_of(attempt: &str) -> Option<i64> {
     attempt.split_once('-')?.0.parse().ok()
 }
 
@@ -178,19 +178,29 @@ pub(super) async fn publish(place: &Place, attempt: &str) -> Result<(), LakeErro
         .await
 }
 
-/// The winning attempts of the batches behind `after` up to the last of `table`, and those of them that are not published.
+/// What ledger and log tell of the batches behind one.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// The winning attempts of the batches up to the last of the table.
+    pub(super) won: Attempts,
+    /// Those of them that are not published.
+    pub(super) unpublished: Vec<String>,
+    /// The last batch that is published. One behind the table's last is of a later version, or the log has lost it.
+    pub(super) published: i64,
+}
+
+/// The winning attempts of the batches behind `after` up to the last of `table`.
 pub(super) async fn attempts(
     place: &Place,
     table: &DeltaTable,
     after: i64,
-) -> Result<(Attempts, Vec<String>), LakeError> {
+) -> Result<Told, LakeError> {
     let last = table::last_batch(table)
         .await
         .map_err(table::failed(place, "read"))?;
-    let mut won = Attempts::new();
-    let mut unpublished = Vec::new();
-    if last <= after {
-        return Ok((won, unpublished));
+    let mut told = Told::default();
+    if after > 0 && last <= after {
+        return Ok(told);
     }
     // `~` sorts behind the `-` that follows the number.
     let from = if after > 0 {
@@ -199,28 +209,32 @@ pub(super) async fn attempts(
         String::new()
     };
     for attempt in place.list(&ledger(), &from).await? {
-        match batch_of(&attempt) {
-            // A later batch is not in the version that is looked at.
-            Some(batch) if batch > after && batch <= last => _ = won.insert(batch, attempt),
-            _ => {}
-        }
-    }
-    for batch in after + 1..=last {
-        if won.contains_key(&batch) {
+        let Some(batch) = batch_of(&attempt).filter(|batch| *batch > after) else {
             continue;
+        };
+        told.published = told.published.max(batch);
+        if batch <= last {
+            told.won.insert(batch, attempt);
         }
-        let found = table::attempt_in_log(table, batch)
-            .await
-            .map_err(table::failed(place, "read"))?;
-        let what = || format!("neither its ledger nor its log tells who wrote batch {batch}");
-        let attempt = found.ok_or_else(|| LakeError::Damaged {
-            uri: place.uri.clone(),
-            what: what(),
-        })?;
-        unpublished.push(attempt.clone());
-        won.insert(batch, attempt);
     }
-    Ok((won, unpublished))
+    let missing: BTreeSet<i64> = (after + 1..=last)
+        .filter(|batch| !told.won.contains_key(batch))
+        .collect();
+    if missing.is_empty() {
+        return Ok(told);
+    }
+    let found = table::attempts_in_log(table, missing.clone())
+        .await
+        .map_err(table::failed(place, "read"))?;
+    if let Some(batch) = missing.iter().find(|batch| !found.contains_key(batch)) {
+        return Err(LakeError::Damaged {
+            uri: place.uri.clone(),
+            what: format!("neither its ledger nor its log tells who wrote batch {batch}"),
+        });
+    }
+    told.unpublished = found.values().cloned().collect();
+    told.won.extend(found);
+    Ok(told)
 }
 
 #[cfg(test)]

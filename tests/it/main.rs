@@ -6,6 +6,10 @@
     reason = "a test that unwraps fails loudly, as it should"
 )]
 
+/// Care of a lake: what verify, compact, expire and vacuum do to rows, files and readers; lakes that are old, damaged, or in unsafe places.
+mod care;
+/// Nothing is lost and nothing counted twice: commands killed at every request, at random, beside each other, on faulty storage.
+mod chaos;
 /// The commands, input by input: what every bad one is told, and what every format says.
 mod cli;
 /// `interface_coverage`, and the note on what an answer leaves out.
