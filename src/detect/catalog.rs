@@ -15,6 +15,9 @@ macro_rules! shipped {
 /// What flowscout ships, by id.
 const SHIPPED: &[(&str, &str)] = &shipped![
     "east_west_private"
+    "egress_ipv6_back_door"
+    "egress_isolated"
+    "egress_path_contradicts"
     "egress_unexpected"
     "reject_spike"
     "topology_drift_public"
