@@ -15,10 +15,13 @@ macro_rules! shipped {
 /// What flowscout ships, by id.
 const SHIPPED: &[(&str, &str)] = &shipped![
     "east_west_private"
+    "egress_first_seen_destination"
     "egress_ipv6_back_door"
     "egress_isolated"
     "egress_path_contradicts"
+    "egress_public_direct"
     "egress_unexpected"
+    "egress_unusual_port"
     "reject_spike"
     "topology_drift_public"
 ];
