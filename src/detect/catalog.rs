@@ -15,11 +15,14 @@ macro_rules! shipped {
 /// What flowscout ships, by id.
 const SHIPPED: &[(&str, &str)] = &shipped![
     "east_west_private"
+    "egress_dns_bypass"
     "egress_first_seen_destination"
+    "egress_internal_protocols"
     "egress_ipv6_back_door"
     "egress_isolated"
     "egress_path_contradicts"
     "egress_public_direct"
+    "egress_smtp"
     "egress_unexpected"
     "egress_unusual_port"
     "reject_spike"
