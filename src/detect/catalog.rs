@@ -16,6 +16,7 @@ macro_rules! shipped {
 const SHIPPED: &[(&str, &str)] = &shipped![
     "east_west_private"
     "egress_dns_bypass"
+    "egress_endpoint_bypass"
     "egress_first_seen_destination"
     "egress_internal_protocols"
     "egress_ipv6_back_door"
@@ -23,7 +24,9 @@ const SHIPPED: &[(&str, &str)] = &shipped![
     "egress_path_contradicts"
     "egress_public_direct"
     "egress_smtp"
+    "egress_unapproved_exit"
     "egress_unexpected"
+    "egress_unexpected_region"
     "egress_unusual_port"
     "reject_spike"
     "topology_drift_public"
