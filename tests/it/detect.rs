@@ -234,6 +234,7 @@ hold_their_cases! {
     reject_spike_holds_its_cases: "reject_spike"
     topology_drift_public_holds_its_cases: "topology_drift_public"
     egress_detections_hold_their_cases: "egress"
+    east_west_detections_hold_their_cases: "east_west"
 }
 
 #[test]
