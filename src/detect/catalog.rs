@@ -14,7 +14,9 @@ macro_rules! shipped {
 
 /// What flowscout ships, by id.
 const SHIPPED: &[(&str, &str)] = &shipped![
+    "east_west_admin_ports"
     "east_west_cross_vpc"
+    "east_west_database"
     "east_west_environment"
     "east_west_new_pair"
     "east_west_private"
