@@ -14,6 +14,9 @@ macro_rules! shipped {
 
 /// What flowscout ships, by id.
 const SHIPPED: &[(&str, &str)] = &shipped![
+    "c2_beacon"
+    "c2_long_connection"
+    "c2_strobe"
     "east_west_admin_ports"
     "east_west_cross_vpc"
     "east_west_database"
