@@ -39,6 +39,9 @@ const SHIPPED: &[(&str, &str)] = &shipped![
     "egress_unexpected"
     "egress_unexpected_region"
     "egress_unusual_port"
+    "exfiltration_large_upload"
+    "exfiltration_upload_ratio"
+    "exfiltration_volume_spike"
     "reject_spike"
     "topology_drift_public"
 ];
