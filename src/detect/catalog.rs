@@ -15,8 +15,11 @@ macro_rules! shipped {
 /// What flowscout ships, by id.
 const SHIPPED: &[(&str, &str)] = &shipped![
     "c2_beacon"
+    "c2_icmp_tunnel"
     "c2_long_connection"
+    "c2_mining_ports"
     "c2_strobe"
+    "c2_tor"
     "east_west_admin_ports"
     "east_west_cross_vpc"
     "east_west_database"
