@@ -42,9 +42,12 @@ const SHIPPED: &[(&str, &str)] = &shipped![
     "egress_unexpected"
     "egress_unexpected_region"
     "egress_unusual_port"
+    "exfiltration_foreign_storage"
     "exfiltration_large_upload"
+    "exfiltration_unusual_protocol"
     "exfiltration_upload_ratio"
     "exfiltration_volume_spike"
+    "flood_outbound"
     "reject_spike"
     "topology_drift_public"
 ];
