@@ -44,6 +44,8 @@ const SHIPPED: &[(&str, &str)] = &shipped![
     "egress_unusual_port"
     "exfiltration_foreign_storage"
     "exfiltration_large_upload"
+    "exfiltration_off_hours"
+    "exfiltration_slow"
     "exfiltration_unusual_protocol"
     "exfiltration_upload_ratio"
     "exfiltration_volume_spike"
