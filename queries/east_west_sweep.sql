@@ -12,10 +12,11 @@
 --   One finding for each host and port, with the worst hour as evidence.
 -- false_positives: Vulnerability scanners, service discovery, monitoring: add them to the policy. Pods behind a node's address count as the node
 --   where the logs lack pkt-srcaddr.
-WITH buckets AS (
+WITH tried AS (
     SELECT
         client_interface_id AS interface_id,
         CASE WHEN client_interface_id IS NULL THEN client_addr END AS only_addr,
+        server_addr,
         service_port,
         protocol,
         to_unixtime(start) / $bucket_secs AS bucket,
@@ -29,8 +30,7 @@ WITH buckets AS (
         MIN(client_subnet_id) AS subnet_id,
         MIN(client_addr) AS first_client,
         MAX(client_addr) AS last_client,
-        COUNT(DISTINCT server_addr) AS hosts,
-        COUNT(DISTINCT server_addr) FILTER (WHERE action = 'ACCEPT') AS accepting,
+        BOOL_OR(action = 'ACCEPT') AS is_accepted,
         MIN(start) AS first_seen,
         MAX("end") AS last_seen,
         COUNT(*) AS flows,
@@ -43,8 +43,32 @@ WITH buckets AS (
       AND server_scope IN ('vpc', 'peer', 'transit')
       AND start < $to
       AND "end" >= $from
-    GROUP BY client_interface_id, CASE WHEN client_interface_id IS NULL THEN client_addr END, service_port, protocol,
+    GROUP BY client_interface_id, CASE WHEN client_interface_id IS NULL THEN client_addr END, server_addr, service_port, protocol,
         to_unixtime(start) / $bucket_secs, expected_by
+),
+buckets AS (
+    SELECT
+        interface_id,
+        only_addr,
+        service_port,
+        protocol,
+        bucket,
+        expected_by,
+        MIN(account_id) AS account_id,
+        MIN(region) AS region,
+        MIN(vpc_id) AS vpc_id,
+        MIN(subnet_id) AS subnet_id,
+        MIN(first_client) AS first_client,
+        MAX(last_client) AS last_client,
+        COUNT(*) AS hosts,
+        COUNT(*) FILTER (WHERE is_accepted) AS accepting,
+        MIN(first_seen) AS first_seen,
+        MAX(last_seen) AS last_seen,
+        SUM(flows) AS flows,
+        SUM(packets) AS packets,
+        SUM(bytes) AS bytes
+    FROM tried
+    GROUP BY interface_id, only_addr, service_port, protocol, bucket, expected_by
 ),
 found AS (
     SELECT
