@@ -20,7 +20,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
             "source", "decode", "batch", "lake", "topology", "nacl", "policy",
         ],
     ),
-    ("detect", &["topology", "policy", "session"]),
+    ("detect", &["batch", "topology", "policy", "session"]),
     ("audit", &["topology", "nacl", "detect"]),
     ("report", &["policy", "session", "detect"]),
     (
