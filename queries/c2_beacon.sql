@@ -7,7 +7,7 @@
 --   min_hours = 6             hours between the first and the last
 --   min_interval_secs = 120   shortest interval that the logs can tell: twice the shortest aggregation interval of 60 s
 --   medium_score = 0.7        score from which a finding is told; RITA's score, a quarter each for interval, size, spread and duration, 0 to 1
---   high_score = 0.9          score from which it is high
+--   high_score = 0.9          score from which it is high if no other host calls the address
 --   max_prevalence = 0.5      share of all calling hosts from which a destination that several call is an agent's and low
 --   excluded_ports = '123'    ports that are regular by nature: time
 -- finding_key: vpc_id interface_id|src_addr dst_addr dst_port protocol
@@ -155,7 +155,7 @@ scored AS (
 SELECT
     CASE
         WHEN callers > 1 AND callers >= $max_prevalence * hosts THEN 'low'
-        WHEN score >= $high_score THEN 'high'
+        WHEN score >= $high_score AND callers = 1 THEN 'high'
         ELSE 'medium'
     END AS severity,
     first_seen,
@@ -176,7 +176,7 @@ SELECT
     || COALESCE(' in a subnet of class ' || client_class, '')
     || ' opened ' || connections || ' connections to ' || server_addr || ' port ' || service_port || '/' || protocol_name(protocol)
     || COALESCE(' (' || port_name(service_port, protocol) || ')', '')
-    || ', one every ' || CAST(interval_secs AS BIGINT) || ' seconds and give or take ' || CAST(interval_deviation AS BIGINT)
+    || ', one every ' || CAST(interval_secs AS BIGINT) || ' seconds, give or take ' || CAST(interval_deviation AS BIGINT)
     || ', over ' || CAST(ROUND(span_hours) AS BIGINT) || ' hours'
     || CASE WHEN callers > 1 THEN '; ' || callers || ' of ' || hosts || ' hosts call it' ELSE '; no other host calls it' END AS reason,
     named_struct(

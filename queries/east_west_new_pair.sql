@@ -51,7 +51,12 @@ known AS (
     FROM pairs
 ),
 history AS (
-    SELECT COALESCE(MIN(start) < $from, FALSE) AS has_baseline FROM flows WHERE start < $to AND "end" >= $baseline_from
+    SELECT
+        COALESCE(MIN(start) < $from, FALSE) AS has_baseline,
+        GREATEST(MIN(start), $baseline_from) AS logged_from
+    FROM flows
+    WHERE start < $to
+      AND "end" >= $baseline_from
 )
 SELECT
     CASE WHEN has_baseline THEN 'medium' ELSE 'info' END AS severity,
@@ -78,7 +83,7 @@ SELECT
     || ' port ' || service_port || '/' || protocol_name(protocol)
     || COALESCE(' (' || port_name(service_port, protocol) || ')', '')
     || CASE
-        WHEN has_baseline THEN '; the two subnets did not talk there since ' || CAST(CAST($baseline_from AS DATE) AS VARCHAR)
+        WHEN has_baseline THEN '; the two subnets had not talked there since ' || CAST(CAST(logged_from AS DATE) AS VARCHAR)
         ELSE '; the logs hold nothing from before the window, so this may be nothing new'
     END AS reason,
     named_struct(

@@ -97,7 +97,12 @@ hosts AS (
     SELECT COUNT(DISTINCT client_addr) AS hosts FROM named WHERE flows > 0
 ),
 history AS (
-    SELECT COALESCE(MIN(start) < $from, FALSE) AS has_baseline FROM flows WHERE start < $to AND "end" >= $baseline_from
+    SELECT
+        COALESCE(MIN(start) < $from, FALSE) AS has_baseline,
+        GREATEST(MIN(start), $baseline_from) AS logged_from
+    FROM flows
+    WHERE start < $to
+      AND "end" >= $baseline_from
 )
 SELECT
     CASE WHEN has_baseline THEN 'low' ELSE 'info' END AS severity,
@@ -122,7 +127,7 @@ SELECT
     || ' port ' || service_port || '/' || protocol_name(protocol)
     || COALESCE(' (' || port_name(service_port, protocol) || ')', '')
     || CASE
-        WHEN has_baseline THEN ', where the subnet opened none since ' || CAST(CAST($baseline_from AS DATE) AS VARCHAR)
+        WHEN has_baseline THEN ', where the subnet had opened none since ' || CAST(CAST(logged_from AS DATE) AS VARCHAR)
         ELSE '; the logs hold nothing from before the window, so this may be nothing new'
     END AS reason,
     named_struct(

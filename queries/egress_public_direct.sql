@@ -59,7 +59,12 @@ kinds AS (
     SELECT interface_id AS id, LAST_VALUE(kind ORDER BY snapshot_at) AS kind FROM interfaces GROUP BY interface_id
 ),
 history AS (
-    SELECT COALESCE(MIN(start) < $from, FALSE) AS has_baseline FROM flows WHERE start < $to AND "end" >= $baseline_from
+    SELECT
+        COALESCE(MIN(start) < $from, FALSE) AS has_baseline,
+        GREATEST(MIN(start), $baseline_from) AS logged_from
+    FROM flows
+    WHERE start < $to
+      AND "end" >= $baseline_from
 )
 SELECT
     CASE WHEN has_baseline THEN 'low' ELSE 'info' END AS severity,
@@ -79,11 +84,10 @@ SELECT
     bytes,
     COALESCE(src_addr, interface_id) || ' in ' || COALESCE(subnet_id, 'a public subnet')
     || ' opened connections to ' || CASE WHEN remotes = 1 THEN dst_addr ELSE remotes || ' addresses of the internet' END
-    || CASE WHEN ports = 1 THEN ' port ' || service_port || '/' || protocol_name(protocol)
-    || COALESCE(' (' || port_name(service_port, protocol) || ')', '') ELSE ' on ' || ports || ' ports' END
+    || CASE WHEN ports = 1 THEN ' port ' || service_port || '/' || protocol_name(protocol) ELSE ' on ' || ports || ' ports' END
     || ' with its own public address'
     || CASE
-        WHEN has_baseline THEN ', and opened none since ' || CAST(CAST($baseline_from AS DATE) AS VARCHAR)
+        WHEN has_baseline THEN ', and had opened none since ' || CAST(CAST(logged_from AS DATE) AS VARCHAR)
         ELSE '; the logs hold nothing from before the window, so it may always have'
     END
     || CASE WHEN reply_packets = 0 THEN '; nothing came back' ELSE '; it was answered' END AS reason,

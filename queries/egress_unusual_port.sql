@@ -61,7 +61,12 @@ called_before AS (
       AND "end" >= $baseline_from
 ),
 history AS (
-    SELECT COALESCE(MIN(start) < $from, FALSE) AS has_baseline FROM flows WHERE start < $to AND "end" >= $baseline_from
+    SELECT
+        COALESCE(MIN(start) < $from, FALSE) AS has_baseline,
+        GREATEST(MIN(start), $baseline_from) AS logged_from
+    FROM flows
+    WHERE start < $to
+      AND "end" >= $baseline_from
 )
 SELECT
     CASE
@@ -89,7 +94,7 @@ SELECT
     || ' port ' || service_port || '/' || protocol_name(protocol)
     || COALESCE(' (' || port_name(service_port, protocol) || ')', '')
     || CASE
-        WHEN has_baseline THEN ', which its subnet did not call since ' || CAST(CAST($baseline_from AS DATE) AS VARCHAR)
+        WHEN has_baseline THEN ', which its subnet had not called since ' || CAST(CAST(logged_from AS DATE) AS VARCHAR)
         ELSE '; the logs hold nothing from before the window, so it may always have'
     END
     || CASE WHEN reply_packets = 0 THEN '; nothing came back' ELSE '; it was answered' END AS reason,

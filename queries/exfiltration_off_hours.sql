@@ -101,7 +101,12 @@ usual AS (
     SELECT COUNT(*) AS usual_hours FROM local_hours WHERE last_seen >= $from AND NOT is_off
 ),
 history AS (
-    SELECT COALESCE(MIN(start) < $from, FALSE) AS has_baseline FROM flows WHERE start < $to AND "end" >= $baseline_from
+    SELECT
+        COALESCE(MIN(start) < $from, FALSE) AS has_baseline,
+        GREATEST(MIN(start), $baseline_from) AS logged_from
+    FROM flows
+    WHERE start < $to
+      AND "end" >= $baseline_from
 )
 SELECT
     CASE WHEN has_baseline THEN 'medium' ELSE 'low' END AS severity,
@@ -125,7 +130,7 @@ SELECT
     || COALESCE(' (' || port_name(service_port, protocol) || ')', '')
     || ' at night or at the weekend, ' || CAST(ROUND(100.0 * off_bytes / bytes) AS BIGINT) || ' % of what it sent there'
     || CASE
-        WHEN has_baseline THEN '; it sent nobody anything at such hours since ' || CAST(CAST($baseline_from AS DATE) AS VARCHAR)
+        WHEN has_baseline THEN '; it had sent nobody anything at such hours since ' || CAST(CAST(logged_from AS DATE) AS VARCHAR)
         ELSE '; the logs hold nothing from before the window, so this may be nothing new'
     END AS reason,
     named_struct(
