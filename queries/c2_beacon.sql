@@ -48,7 +48,8 @@ WITH opened AS (
       AND NOT number_in($excluded_ports, service_port)
       AND start < $to
       AND "end" >= $from
-    GROUP BY client_interface_id, CASE WHEN client_interface_id IS NULL THEN client_addr END, client_port, server_addr, service_port, protocol, expected_by
+    GROUP BY client_interface_id, CASE WHEN client_interface_id IS NULL THEN client_addr END, client_port,
+        server_addr, service_port, protocol, expected_by
 ),
 intervals AS (
     SELECT

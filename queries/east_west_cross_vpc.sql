@@ -23,11 +23,16 @@ WITH pairs AS (
         MIN(client_account_id) AS account_id,
         MIN(client_region) AS region,
         MIN(client_vpc_id) AS vpc_id,
-        CASE WHEN MIN(client_subnet_id) FILTER (WHERE "end" >= $from) = MAX(client_subnet_id) FILTER (WHERE "end" >= $from) THEN MIN(client_subnet_id) FILTER (WHERE "end" >= $from) END AS subnet_id,
-        CASE WHEN MIN(client_interface_id) FILTER (WHERE "end" >= $from) = MAX(client_interface_id) FILTER (WHERE "end" >= $from) THEN MIN(client_interface_id) FILTER (WHERE "end" >= $from) END AS interface_id,
-        CASE WHEN MIN(client_addr) FILTER (WHERE "end" >= $from) = MAX(client_addr) FILTER (WHERE "end" >= $from) THEN MIN(client_addr) FILTER (WHERE "end" >= $from) END AS src_addr,
-        CASE WHEN MIN(server_addr) FILTER (WHERE "end" >= $from) = MAX(server_addr) FILTER (WHERE "end" >= $from) THEN MIN(server_addr) FILTER (WHERE "end" >= $from) END AS dst_addr,
-        CASE WHEN MIN(server_subnet_id) FILTER (WHERE "end" >= $from) = MAX(server_subnet_id) FILTER (WHERE "end" >= $from) THEN MIN(server_subnet_id) FILTER (WHERE "end" >= $from) END AS dst_subnet_id,
+        MIN(client_subnet_id) FILTER (WHERE "end" >= $from) AS first_subnet,
+        MAX(client_subnet_id) FILTER (WHERE "end" >= $from) AS last_subnet,
+        MIN(client_interface_id) FILTER (WHERE "end" >= $from) AS first_interface,
+        MAX(client_interface_id) FILTER (WHERE "end" >= $from) AS last_interface,
+        MIN(client_addr) FILTER (WHERE "end" >= $from) AS first_client,
+        MAX(client_addr) FILTER (WHERE "end" >= $from) AS last_client,
+        MIN(server_addr) FILTER (WHERE "end" >= $from) AS first_server,
+        MAX(server_addr) FILTER (WHERE "end" >= $from) AS last_server,
+        MIN(server_subnet_id) FILTER (WHERE "end" >= $from) AS first_server_subnet,
+        MAX(server_subnet_id) FILTER (WHERE "end" >= $from) AS last_server_subnet,
         COUNT(DISTINCT client_addr) FILTER (WHERE "end" >= $from) AS clients,
         COUNT(DISTINCT server_addr) FILTER (WHERE "end" >= $from) AS servers,
         COUNT(*) FILTER (WHERE "end" < $from) AS opened_before,
@@ -67,18 +72,18 @@ SELECT
     account_id,
     region,
     vpc_id,
-    subnet_id,
-    interface_id,
-    src_addr,
-    dst_addr,
-    dst_subnet_id,
+    CASE WHEN first_subnet = last_subnet THEN first_subnet END AS subnet_id,
+    CASE WHEN first_interface = last_interface THEN first_interface END AS interface_id,
+    CASE WHEN first_client = last_client THEN first_client END AS src_addr,
+    CASE WHEN first_server = last_server THEN first_server END AS dst_addr,
+    CASE WHEN first_server_subnet = last_server_subnet THEN first_server_subnet END AS dst_subnet_id,
     service_port AS dst_port,
     protocol,
     flows,
     packets,
     bytes,
-    CASE WHEN clients = 1 THEN src_addr ELSE clients || ' clients' END || ' in ' || network
-    || ' opened connections to ' || CASE WHEN servers = 1 THEN dst_addr ELSE servers || ' servers' END || ' in ' || dst_network
+    CASE WHEN clients = 1 THEN first_client ELSE clients || ' clients' END || ' in ' || network
+    || ' opened connections to ' || CASE WHEN servers = 1 THEN first_server ELSE servers || ' servers' END || ' in ' || dst_network
     || ' port ' || service_port || '/' || protocol_name(protocol)
     || COALESCE(' (' || port_name(service_port, protocol) || ')', '')
     || CASE

@@ -67,7 +67,8 @@ SELECT
     bytes,
     CASE WHEN clients = 1 THEN src_addr ELSE clients || ' clients' END
     || ' in ' || subnet_id || ' (' || COALESCE(client_class, 'unknown') || ')'
-    || ' opened connections to the database ' || CASE WHEN servers = 1 THEN dst_addr ELSE servers || ' servers' END
+    || ' opened connections to the database '
+    || CASE WHEN servers = 1 THEN dst_addr ELSE servers || ' servers' END
     || ' in ' || dst_subnet_id || ' (' || COALESCE(server_class, 'unknown') || ')'
     || CASE WHEN vpc_id <> dst_vpc_id THEN ' of ' || dst_vpc_id ELSE '' END
     || ' port ' || service_port || '/' || protocol_name(protocol)

@@ -75,7 +75,8 @@ SELECT
     packets,
     bytes,
     CASE WHEN clients = 1 THEN src_addr ELSE clients || ' clients' END
-    || ' in ' || subnet_id || ' (' || ours.environment || ') opened connections to ' || CASE WHEN servers = 1 THEN dst_addr ELSE servers || ' servers' END
+    || ' in ' || subnet_id || ' (' || ours.environment || ') opened connections to '
+    || CASE WHEN servers = 1 THEN dst_addr ELSE servers || ' servers' END
     || ' in ' || dst_subnet_id || ' (' || theirs.environment || ')'
     || CASE WHEN vpc_id <> dst_vpc_id THEN ' of ' || dst_vpc_id ELSE '' END
     || ' port ' || service_port || '/' || protocol_name(protocol)

@@ -25,9 +25,12 @@ WITH pairs AS (
         MIN(server_vpc_id) AS dst_vpc_id,
         MIN(client_class) AS client_class,
         MIN(server_class) AS server_class,
-        CASE WHEN MIN(client_interface_id) FILTER (WHERE "end" >= $from) = MAX(client_interface_id) FILTER (WHERE "end" >= $from) THEN MIN(client_interface_id) FILTER (WHERE "end" >= $from) END AS interface_id,
-        CASE WHEN MIN(client_addr) FILTER (WHERE "end" >= $from) = MAX(client_addr) FILTER (WHERE "end" >= $from) THEN MIN(client_addr) FILTER (WHERE "end" >= $from) END AS src_addr,
-        CASE WHEN MIN(server_addr) FILTER (WHERE "end" >= $from) = MAX(server_addr) FILTER (WHERE "end" >= $from) THEN MIN(server_addr) FILTER (WHERE "end" >= $from) END AS dst_addr,
+        MIN(client_interface_id) FILTER (WHERE "end" >= $from) AS first_interface,
+        MAX(client_interface_id) FILTER (WHERE "end" >= $from) AS last_interface,
+        MIN(client_addr) FILTER (WHERE "end" >= $from) AS first_client,
+        MAX(client_addr) FILTER (WHERE "end" >= $from) AS last_client,
+        MIN(server_addr) FILTER (WHERE "end" >= $from) AS first_server,
+        MAX(server_addr) FILTER (WHERE "end" >= $from) AS last_server,
         COUNT(DISTINCT client_addr) FILTER (WHERE "end" >= $from) AS clients,
         COUNT(DISTINCT server_addr) FILTER (WHERE "end" >= $from) AS servers,
         COUNT(DISTINCT client_port) FILTER (WHERE "end" >= $from) AS connections,
@@ -66,18 +69,18 @@ SELECT
     region,
     vpc_id,
     subnet_id,
-    interface_id,
-    src_addr,
-    dst_addr,
+    CASE WHEN first_interface = last_interface THEN first_interface END AS interface_id,
+    CASE WHEN first_client = last_client THEN first_client END AS src_addr,
+    CASE WHEN first_server = last_server THEN first_server END AS dst_addr,
     dst_subnet_id,
     service_port AS dst_port,
     protocol,
     flows,
     packets,
     bytes,
-    CASE WHEN clients = 1 THEN src_addr ELSE clients || ' clients' END
+    CASE WHEN clients = 1 THEN first_client ELSE clients || ' clients' END
     || ' in ' || subnet_id || ' (' || COALESCE(client_class, 'unknown') || ')'
-    || ' opened ' || connections || ' connections to ' || CASE WHEN servers = 1 THEN dst_addr ELSE servers || ' servers' END
+    || ' opened ' || connections || ' connections to ' || CASE WHEN servers = 1 THEN first_server ELSE servers || ' servers' END
     || ' in ' || dst_subnet_id || ' (' || COALESCE(server_class, 'unknown') || ')'
     || CASE WHEN vpc_id <> dst_vpc_id THEN ' of ' || dst_vpc_id ELSE '' END
     || ' port ' || service_port || '/' || protocol_name(protocol)

@@ -8,7 +8,7 @@
 --   probe_packets = 2    packets up to which it is a probe, from the same rule
 --   ports = 500          ports of a host, probes or not, from which it is a scan if some are low: Splunk's rule of internal vertical scans
 --   low_ports = 20       how many of them must be below 1024, from the same rule
--- finding_key: vpc_id interface_id|src_addr dst_addr
+-- finding_key: vpc_id interface_id|src_addr dst_addr dst_subnet_id protocol
 -- description: A host of ours that tried very many ports of one other host of ours within an hour, accepted or refused. Who opened a connection is
 --   known, so that a busy server's replies to many ports are none. One finding for each pair of hosts, with the worst hour as evidence.
 -- false_positives: Vulnerability scanners: add them to the policy. Passive FTP and RPC use many high ports, with more packets than a probe.

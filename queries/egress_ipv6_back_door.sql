@@ -9,8 +9,8 @@
 --   own services are left out.
 WITH found AS (
     SELECT
-        account_id,
-        region,
+        MIN(account_id) AS account_id,
+        MIN(region) AS region,
         vpc_id,
         subnet_id,
         interface_id,
@@ -53,7 +53,7 @@ WITH found AS (
               AND "end" >= $from
         ) AS over_ipv6
     ) AS judged
-    GROUP BY account_id, region, vpc_id, subnet_id, interface_id, direction, expected_by
+    GROUP BY vpc_id, subnet_id, interface_id, direction, expected_by
 )
 SELECT
     CASE WHEN direction = 'inbound' AND reply_packets > 0 THEN 'critical' ELSE 'high' END AS severity,

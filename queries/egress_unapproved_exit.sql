@@ -4,7 +4,7 @@
 -- attack: T1090
 -- parameters:
 --   approved = ''   ids of the gateways and interfaces by which traffic may leave, separated by spaces; empty: any gateway, no instance
--- finding_key: vpc_id subnet_id evidence.exit
+-- finding_key: vpc_id subnet_id evidence.exit evidence.family
 -- description: Accepted connections to the internet from a subnet whose default route leads to an instance (a NAT instance or an appliance of one's
 --   own) or, where `approved` lists the exits, to a gateway that is not one of them. One finding for each subnet and exit, by the last snapshot.
 -- false_positives: A firewall appliance that is there on purpose: name its interface in `approved`. Where a more specific route is in force the
@@ -77,6 +77,7 @@ SELECT
     || CASE WHEN reply_packets = 0 THEN '; nothing came back' ELSE '; it was answered' END AS reason,
     named_struct(
         'exit', exit,
+        'family', CASE WHEN is_ipv6 THEN 'IPv6' ELSE 'IPv4' END,
         'clients', clients,
         'remotes', remotes,
         'reply_packets', reply_packets,
