@@ -241,6 +241,10 @@ fn functions_answer_as_documented() {
             .query("SELECT cidr_contains('10.0.0/8', '10.0.0.1')", Vec::new())
             .await;
         assert!(format!("{:?}", wrong.unwrap_err()).contains("10.0.0/8"));
+        let wrong = session
+            .query("SELECT number_in('22 ssh', 22)", Vec::new())
+            .await;
+        assert!(format!("{:?}", wrong.unwrap_err()).contains("`ssh`"));
     });
 }
 
