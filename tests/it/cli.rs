@@ -268,10 +268,14 @@ fn a_bad_statement_is_refused_with_its_place_or_its_column() {
 #[test]
 fn an_unknown_detection_or_parameter_is_refused() {
     let place = place_with_lake();
-    insta::assert_snapshot!(error(place.run(&["detect", "egres", "--lake", "lake"])), @r"
-    error: no detection or group is named `egres`; the groups are core
-    hint: `flowscout queries list` shows them
-    ");
+    error_says(
+        place.run(&["detect", "egres", "--lake", "lake"]),
+        &[
+            "error: no detection or group is named `egres`; the groups are core, ",
+            "egress",
+            "hint: `flowscout queries list` shows them",
+        ],
+    );
     let detect = |param: &str| {
         error(place.run(&[
             "detect",
@@ -579,15 +583,15 @@ fn the_catalog_lists_and_shows_the_detections() {
         .iter()
         .map(|row| row["id"].as_str().unwrap())
         .collect();
-    assert_eq!(
-        ids,
-        [
-            "east_west_private",
-            "egress_unexpected",
-            "reject_spike",
-            "topology_drift_public"
-        ]
-    );
+    assert!(ids.is_sorted(), "{ids:?}");
+    for core in [
+        "east_west_private",
+        "egress_unexpected",
+        "reject_spike",
+        "topology_drift_public",
+    ] {
+        assert!(ids.contains(&core), "{ids:?}");
+    }
     for row in &listed {
         assert!(
             row["false_positives"]
@@ -595,12 +599,8 @@ fn the_catalog_lists_and_shows_the_detections() {
                 .is_some_and(|text| !text.is_empty()),
             "{row}"
         );
-        assert!(
-            row["attack"]
-                .as_array()
-                .is_some_and(|attack| !attack.is_empty()),
-            "{row}"
-        );
+        // What costs money or can't be seen is no technique of an attacker.
+        assert!(row["attack"].is_array(), "{row}");
     }
     let shown = place.run(&["queries", "show", "reject_spike"]).ok().stdout;
     assert!(

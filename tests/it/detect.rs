@@ -233,6 +233,9 @@ hold_their_cases! {
     east_west_private_holds_its_cases: "east_west_private"
     reject_spike_holds_its_cases: "reject_spike"
     topology_drift_public_holds_its_cases: "topology_drift_public"
+    egress_detections_hold_their_cases: "egress"
+    east_west_detections_hold_their_cases: "east_west"
+    exfiltration_detections_hold_their_cases: "exfiltration"
 }
 
 #[test]

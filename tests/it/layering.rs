@@ -25,7 +25,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
             "source", "decode", "batch", "lake", "topology", "nacl", "policy",
         ],
     ),
-    ("detect", &["topology", "policy", "session"]),
+    ("detect", &["batch", "topology", "policy", "session"]),
     ("audit", &["topology", "nacl", "detect"]),
     ("report", &["policy", "session", "detect"]),
     (

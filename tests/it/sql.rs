@@ -218,6 +218,12 @@ fn functions_answer_as_documented() {
             ("ip_scope('52.216.1.1')", json!("aws_service")),
             ("aws_service('52.216.1.1')", json!("S3")),
             ("aws_service('192.0.2.9')", Value::Null),
+            ("aws_region('52.216.1.1')", json!("us-east-1")),
+            ("aws_region('192.0.2.9')", Value::Null),
+            ("number_in('22 5985-5986', 5986)", json!(true)),
+            ("number_in('22 5985-5986', 5987)", json!(false)),
+            ("number_in('22', NULL)", Value::Null),
+            ("number_in('', 22)", json!(false)),
             ("protocol_name(6)", json!("tcp")),
             ("protocol_name(17)", json!("udp")),
             ("protocol_name(NULL)", Value::Null),
@@ -235,6 +241,10 @@ fn functions_answer_as_documented() {
             .query("SELECT cidr_contains('10.0.0/8', '10.0.0.1')", Vec::new())
             .await;
         assert!(format!("{:?}", wrong.unwrap_err()).contains("10.0.0/8"));
+        let wrong = session
+            .query("SELECT number_in('22 ssh', 22)", Vec::new())
+            .await;
+        assert!(format!("{:?}", wrong.unwrap_err()).contains("`ssh`"));
     });
 }
 

@@ -2,6 +2,7 @@
 
 mod address;
 mod names;
+mod numbers;
 mod policy;
 
 use std::sync::Arc;
@@ -25,8 +26,10 @@ pub(super) fn register(context: &SessionContext, knowledge: &Knowledge) {
     context.register_udf(address::aws_service(Arc::clone(settings)));
     context.register_udf(address::country(Arc::clone(settings)));
     context.register_udf(address::autonomous_system(Arc::clone(settings)));
+    context.register_udf(address::aws_region(Arc::clone(settings)));
     context.register_udf(names::protocol_name());
     context.register_udf(names::port_name());
     context.register_udf(names::tcp_flags_text());
+    context.register_udf(numbers::number_in());
     context.register_udf(policy::expected_by(Arc::clone(history), Arc::clone(policy)));
 }
