@@ -16,7 +16,18 @@ macro_rules! shipped {
 const SHIPPED: &[(&str, &str)] = &shipped![
     "east_west_private"
     "egress_unexpected"
+    "nacl_allow_broad"
+    "nacl_allow_unused"
+    "nacl_allows_all"
+    "nacl_entry_shadowed"
+    "nacl_tighten"
+    "reject_by_account_guard"
+    "reject_late_packets"
+    "reject_layers"
+    "reject_outbound_spike"
+    "reject_replies"
     "reject_spike"
+    "reject_then_accept"
     "topology_drift_public"
 ];
 

@@ -1,7 +1,7 @@
 //! The session: the only place that builds a query context.
 //!
 //! Tables: `flows coverage objects bad_lines`, the topology's, `traffic` and `interface_coverage`. Functions: `cidr_contains ip_scope aws_service ip_prefix
-//! protocol_name port_name tcp_flags_text expected_by`. Statements only read.
+//! protocol_name port_name tcp_flags_text expected_by snapshot_of nacl_rule`. Statements only read.
 
 mod coverage;
 mod flows_table;
