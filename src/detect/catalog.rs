@@ -16,11 +16,14 @@ macro_rules! shipped {
 const SHIPPED: &[(&str, &str)] = &shipped![
     "east_west_private"
     "egress_unexpected"
+    "inbound_admin_port"
+    "login_brute_force"
     "nacl_allow_broad"
     "nacl_allow_unused"
     "nacl_allows_all"
     "nacl_entry_shadowed"
     "nacl_tighten"
+    "probe_unused_addresses"
     "reject_by_account_guard"
     "reject_late_packets"
     "reject_layers"
@@ -28,6 +31,9 @@ const SHIPPED: &[(&str, &str)] = &shipped![
     "reject_replies"
     "reject_spike"
     "reject_then_accept"
+    "scan_inbound"
+    "sweep_icmp"
+    "sweep_outbound"
     "topology_drift_public"
 ];
 

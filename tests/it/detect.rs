@@ -241,6 +241,7 @@ hold_their_cases! {
     reject_spike_holds_its_cases: "reject_spike"
     topology_drift_public_holds_its_cases: "topology_drift_public"
     rejects_hold_their_cases: "rejects"
+    reconnaissance_holds_its_cases: "reconnaissance"
 }
 
 #[test]
