@@ -19,7 +19,6 @@ WITH tried AS (
         client_vpc_id,
         client_subnet_id,
         client_interface_id,
-        client_scope,
         client_addr,
         client_port,
         server_vpc_id,
@@ -32,6 +31,8 @@ WITH tried AS (
             COALESCE(client_vpc_id, server_vpc_id), CASE WHEN client_subnet_id IS NULL THEN client_addr ELSE server_addr END,
             CASE WHEN client_subnet_id IS NULL THEN NULL ELSE server_subnet_id END, NULL, service_port, protocol, start
         ) AS expected_by,
+        -- Of an address in a peer's VPC the one side says `peer` and the other `vpc`.
+        MIN(client_scope) AS client_scope,
         MIN(to_unixtime(start)) / $window_secs AS bucket,
         COUNT(*) FILTER (WHERE opened) AS flows,
         SUM(packets) AS packets,
@@ -48,7 +49,7 @@ WITH tried AS (
       AND start < $to
       AND "end" >= $from
     GROUP BY
-        client_account_id, client_region, client_vpc_id, client_subnet_id, client_interface_id, client_scope, client_addr, client_port,
+        client_account_id, client_region, client_vpc_id, client_subnet_id, client_interface_id, client_addr, client_port,
         server_vpc_id, server_subnet_id, server_addr, service_port, protocol, expected_by
 ),
 buckets AS (
@@ -58,7 +59,6 @@ buckets AS (
         client_vpc_id,
         client_subnet_id,
         client_interface_id,
-        client_scope,
         client_addr,
         server_vpc_id,
         server_subnet_id,
@@ -67,6 +67,7 @@ buckets AS (
         protocol,
         expected_by,
         bucket,
+        MIN(client_scope) AS client_scope,
         COUNT(*) FILTER (WHERE packets BETWEEN $min_packets AND $max_packets) AS short,
         COUNT(*) FILTER (WHERE packets > $max_packets) AS long,
         MAX(packets) AS longest,
@@ -79,7 +80,7 @@ buckets AS (
         MAX(last_seen) AS last_seen
     FROM tried
     GROUP BY
-        client_account_id, client_region, client_vpc_id, client_subnet_id, client_interface_id, client_scope, client_addr,
+        client_account_id, client_region, client_vpc_id, client_subnet_id, client_interface_id, client_addr,
         server_vpc_id, server_subnet_id, server_addr, service_port, protocol, expected_by, bucket
 ),
 pairs AS (

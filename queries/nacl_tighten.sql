@@ -46,28 +46,15 @@ WITH daily AS (
 ),
 blocks AS (
     SELECT
-        server_vpc_id,
-        server_subnet_id,
-        service_port,
-        protocol,
-        expected_by,
-        ip_prefix(client_addr, 24, 64) AS cidr,
-        MIN(account_id) FILTER (WHERE attempts > 0) AS account_id,
-        MIN(region) FILTER (WHERE attempts > 0) AS region,
-        MIN(server_interface_id) FILTER (WHERE attempts > 0) AS first_interface,
-        MAX(server_interface_id) FILTER (WHERE attempts > 0) AS last_interface,
-        MIN(client_addr) FILTER (WHERE attempts > 0) AS first_client,
-        COUNT(DISTINCT client_addr) FILTER (WHERE attempts > 0) AS clients,
-        array_agg(DISTINCT day) FILTER (WHERE attempts > 0) AS days,
-        BOOL_OR(client_scope = 'internet') AS is_internet,
-        SUM(attempts) AS attempts,
-        SUM(accepted) AS accepted,
-        SUM(packets) AS packets,
-        SUM(bytes) AS bytes,
-        MIN(first_seen) FILTER (WHERE attempts > 0) AS first_seen,
-        MAX(last_seen) FILTER (WHERE attempts > 0) AS last_seen
-    FROM daily
-    GROUP BY server_vpc_id, server_subnet_id, service_port, protocol, expected_by, cidr
+        *,
+        SUM(attempts) OVER block AS block_attempts,
+        SUM(accepted) OVER block AS block_accepted,
+        ROW_NUMBER() OVER (
+            PARTITION BY server_vpc_id, server_subnet_id, service_port, protocol, expected_by, cidr
+            ORDER BY client_addr, day
+        ) AS nth
+    FROM (SELECT *, ip_prefix(client_addr, 24, 64) AS cidr FROM daily) AS prefixed
+    WINDOW block AS (PARTITION BY server_vpc_id, server_subnet_id, service_port, protocol, expected_by, cidr)
 ),
 ports AS (
     SELECT
@@ -76,22 +63,23 @@ ports AS (
         service_port,
         protocol,
         expected_by,
-        MIN(account_id) AS account_id,
-        MIN(region) AS region,
-        CASE WHEN MIN(first_interface) = MAX(last_interface) THEN MIN(first_interface) END AS interface_id,
-        SUM(attempts) FILTER (WHERE accepted = 0) AS attempts,
-        SUM(packets) FILTER (WHERE accepted = 0) AS packets,
-        SUM(bytes) FILTER (WHERE accepted = 0) AS bytes,
-        SUM(clients) FILTER (WHERE accepted = 0) AS clients,
-        MIN(first_client) FILTER (WHERE accepted = 0 AND attempts > 0) AS first_client,
-        COUNT(*) FILTER (WHERE accepted > 0) AS used_by,
-        BOOL_OR(is_internet) FILTER (WHERE accepted = 0 AND attempts > 0) AS is_internet,
-        cardinality(array_distinct(flatten(array_agg(days) FILTER (WHERE accepted = 0 AND attempts > 0)))) AS days,
-        MIN(first_seen) FILTER (WHERE accepted = 0) AS first_seen,
-        MAX(last_seen) FILTER (WHERE accepted = 0) AS last_seen,
+        MIN(account_id) FILTER (WHERE attempts > 0) AS account_id,
+        MIN(region) FILTER (WHERE attempts > 0) AS region,
+        MIN(server_interface_id) FILTER (WHERE attempts > 0 AND block_accepted = 0) AS first_interface,
+        MAX(server_interface_id) FILTER (WHERE attempts > 0 AND block_accepted = 0) AS last_interface,
+        SUM(attempts) FILTER (WHERE block_accepted = 0) AS attempts,
+        SUM(packets) FILTER (WHERE block_accepted = 0) AS packets,
+        SUM(bytes) FILTER (WHERE block_accepted = 0) AS bytes,
+        COUNT(DISTINCT client_addr) FILTER (WHERE attempts > 0 AND block_accepted = 0) AS clients,
+        COUNT(DISTINCT day) FILTER (WHERE attempts > 0 AND block_accepted = 0) AS days,
+        MIN(client_addr) FILTER (WHERE attempts > 0 AND block_accepted = 0) AS first_client,
+        COUNT(*) FILTER (WHERE nth = 1 AND block_accepted > 0) AS used_by,
+        BOOL_OR(client_scope = 'internet') FILTER (WHERE attempts > 0 AND block_accepted = 0) AS is_internet,
+        MIN(first_seen) FILTER (WHERE attempts > 0 AND block_accepted = 0) AS first_seen,
+        MAX(last_seen) FILTER (WHERE attempts > 0 AND block_accepted = 0) AS last_seen,
         array_slice(
-            array_agg(named_struct('cidr', cidr, 'attempts', attempts, 'addresses', clients) ORDER BY attempts DESC, cidr)
-                FILTER (WHERE accepted = 0 AND attempts > 0),
+            array_agg(named_struct('cidr', cidr, 'attempts', block_attempts) ORDER BY block_attempts DESC, cidr)
+                FILTER (WHERE nth = 1 AND block_attempts > 0 AND block_accepted = 0),
             1, 10
         ) AS sources
     FROM blocks
@@ -105,7 +93,7 @@ SELECT
     region,
     server_vpc_id AS vpc_id,
     server_subnet_id AS subnet_id,
-    interface_id,
+    CASE WHEN first_interface = last_interface THEN first_interface END AS interface_id,
     CASE WHEN clients = 1 THEN first_client END AS src_addr,
     server_subnet_id AS dst_subnet_id,
     service_port AS dst_port,

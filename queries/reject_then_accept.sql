@@ -8,17 +8,8 @@
 -- finding_key: src_addr dst_addr dst_port protocol
 -- description: A client that a server's side kept refusing on a port gets through on the same port: somebody opened a rule, or found another way.
 -- false_positives: A rule that was opened on purpose for this client: topology diff shows the change and its day; add the client to the policy.
-WITH refused AS (
-    SELECT
-        client_addr,
-        server_addr,
-        service_port,
-        protocol,
-        COUNT(*) AS refusals,
-        MIN(start) AS first_refused,
-        MAX(start) AS last_refused,
-        -- From when on it has been refused often enough.
-        array_element(array_agg(start ORDER BY start), $min_rejects) AS often_at
+WITH often AS (
+    SELECT client_addr, server_addr, service_port, protocol
     FROM connections
     WHERE action = 'REJECT'
       AND opened
@@ -27,6 +18,30 @@ WITH refused AS (
       AND "end" >= $from
     GROUP BY client_addr, server_addr, service_port, protocol
     HAVING COUNT(*) >= $min_rejects
+),
+refused AS (
+    SELECT
+        often.client_addr,
+        often.server_addr,
+        often.service_port,
+        often.protocol,
+        COUNT(*) AS refusals,
+        MIN(start) AS first_refused,
+        MAX(start) AS last_refused,
+        -- From when on it has been refused often enough.
+        array_element(array_agg(start ORDER BY start), $min_rejects) AS often_at
+    FROM often
+    JOIN connections
+        ON connections.client_addr = often.client_addr
+        AND connections.server_addr = often.server_addr
+        AND connections.service_port = often.service_port
+        AND connections.protocol = often.protocol
+    WHERE action = 'REJECT'
+      AND opened
+      AND NOT late
+      AND start < $to
+      AND "end" >= $from
+    GROUP BY often.client_addr, often.server_addr, often.service_port, often.protocol
 ),
 let_in AS (
     SELECT
@@ -38,12 +53,12 @@ let_in AS (
             'reject_then_accept', server_subnet_id, server_interface_id, server_vpc_id,
             connections.client_addr, client_subnet_id, NULL, connections.service_port, connections.protocol, start
         ) AS expected_by
-    FROM connections
-    JOIN refused
-        ON refused.client_addr = connections.client_addr
-        AND refused.server_addr = connections.server_addr
-        AND refused.service_port = connections.service_port
-        AND refused.protocol = connections.protocol
+    FROM refused
+    JOIN connections
+        ON connections.client_addr = refused.client_addr
+        AND connections.server_addr = refused.server_addr
+        AND connections.service_port = refused.service_port
+        AND connections.protocol = refused.protocol
     WHERE action = 'ACCEPT'
       AND start < $to
       AND "end" >= $from

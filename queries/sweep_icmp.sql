@@ -17,7 +17,6 @@ WITH pings AS (
         src_vpc_id,
         src_subnet_id,
         src_interface_id,
-        src_scope,
         protocol,
         expected_by(
             'sweep_icmp', COALESCE(src_subnet_id, dst_subnet_id), COALESCE(src_interface_id, dst_interface_id), COALESCE(src_vpc_id, dst_vpc_id),
@@ -25,6 +24,7 @@ WITH pings AS (
             CASE WHEN src_subnet_id IS NULL THEN NULL ELSE dst_subnet_id END, NULL, NULL, protocol, start
         ) AS expected_by,
         to_unixtime(start) / $window_secs AS bucket,
+        MIN(src_scope) AS src_scope,
         COUNT(*) AS flows,
         COUNT(*) FILTER (WHERE action = 'REJECT') AS refused,
         SUM(packets) AS packets,
@@ -36,7 +36,7 @@ WITH pings AS (
       AND protocol IN (1, 58)
       AND start < $to
       AND "end" >= $from
-    GROUP BY src_addr, dst_addr, src_vpc_id, src_subnet_id, src_interface_id, src_scope, protocol, expected_by, bucket
+    GROUP BY src_addr, dst_addr, src_vpc_id, src_subnet_id, src_interface_id, protocol, expected_by, bucket
 ),
 answers AS (
     SELECT DISTINCT src_addr, dst_addr, bucket
@@ -48,7 +48,7 @@ buckets AS (
         src_vpc_id,
         src_subnet_id,
         src_interface_id,
-        src_scope,
+        MIN(src_scope) AS src_scope,
         protocol,
         expected_by,
         pings.bucket,
@@ -66,7 +66,7 @@ buckets AS (
         ON answers.src_addr = pings.dst_addr
         AND answers.dst_addr = pings.src_addr
         AND answers.bucket = pings.bucket
-    GROUP BY pings.src_addr, src_vpc_id, src_subnet_id, src_interface_id, src_scope, protocol, expected_by, pings.bucket
+    GROUP BY pings.src_addr, src_vpc_id, src_subnet_id, src_interface_id, protocol, expected_by, pings.bucket
 ),
 sweeps AS (
     SELECT
@@ -74,7 +74,7 @@ sweeps AS (
         src_vpc_id,
         src_subnet_id,
         src_interface_id,
-        src_scope,
+        MIN(src_scope) AS src_scope,
         protocol,
         expected_by,
         MAX(hosts) AS hosts_at_once,
@@ -89,7 +89,7 @@ sweeps AS (
     FROM buckets
     WHERE hosts >= $min_hosts
       AND answered < $answered_share * hosts
-    GROUP BY src_addr, src_vpc_id, src_subnet_id, src_interface_id, src_scope, protocol, expected_by
+    GROUP BY src_addr, src_vpc_id, src_subnet_id, src_interface_id, protocol, expected_by
 )
 SELECT
     CASE WHEN src_scope = 'internet' THEN 'low' ELSE 'medium' END AS severity,

@@ -14,10 +14,22 @@ macro_rules! shipped {
 
 /// What flowscout ships, by id.
 const SHIPPED: &[(&str, &str)] = &shipped![
+    "changes_between_windows"
+    "clear_text_protocols"
+    "cost_cross_zone"
+    "cost_endpoint_savings"
+    "cost_nat_other_zone"
+    "cost_nat_talkers"
     "east_west_private"
     "egress_unexpected"
+    "handshake_unanswered"
     "inbound_admin_port"
+    "interface_idle"
     "login_brute_force"
+    "logs_coverage_gap"
+    "logs_delivery_lag"
+    "logs_duplicate"
+    "logs_skipped"
     "nacl_allow_broad"
     "nacl_allow_unused"
     "nacl_allows_all"
@@ -34,7 +46,11 @@ const SHIPPED: &[(&str, &str)] = &shipped![
     "scan_inbound"
     "sweep_icmp"
     "sweep_outbound"
+    "talkers_top"
+    "timeline_of_address"
     "topology_drift_public"
+    "transit_gateway_losses"
+    "unencrypted_in_transit"
 ];
 
 /// The group that is run where nothing is named.
@@ -105,7 +121,7 @@ impl Catalog {
             {
                 return Err(DetectError::UnknownDetection {
                     id: name.clone(),
-                    known: self.names(),
+                    groups: self.groups(),
                 });
             }
         }
@@ -116,14 +132,14 @@ impl Catalog {
         Ok(self.detections.iter().filter(is_chosen).collect())
     }
 
-    /// What [`select`](Self::select) takes: groups, then ids.
-    fn names(&self) -> Vec<String> {
-        let groups: BTreeSet<&String> = self
+    /// The groups, in order, and `all`.
+    fn groups(&self) -> Vec<String> {
+        let groups: BTreeSet<&str> = self
             .detections
             .iter()
-            .filter_map(|detection| detection.group.as_ref())
+            .filter_map(|detection| detection.group.as_deref())
+            .chain(["all"])
             .collect();
-        let ids = self.detections.iter().map(|detection| &detection.id);
-        groups.into_iter().chain(ids).cloned().collect()
+        groups.into_iter().map(str::to_owned).collect()
     }
 }

@@ -21,13 +21,13 @@ use thiserror::Error;
 /// What went wrong with a detection.
 #[derive(Debug, Error)]
 pub enum DetectError {
-    /// No detection has that id.
-    #[error("no detection `{id}`; there are {}", known.join(", "))]
+    /// No detection has that id, and none is of such a group.
+    #[error("no detection or group `{id}`; the groups are {}", groups.join(", "))]
     UnknownDetection {
         /// What was asked for.
         id: String,
-        /// What there is.
-        known: Vec<String>,
+        /// The groups that there are: the ids are too many for a line.
+        groups: Vec<String>,
     },
     /// No detection that was asked for has that parameter.
     #[error("no parameter `{name}`; {}", if known.is_empty() { "there are none".to_owned() } else { format!("there are {}", known.join(", ")) })]

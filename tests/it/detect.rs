@@ -242,6 +242,8 @@ hold_their_cases! {
     topology_drift_public_holds_its_cases: "topology_drift_public"
     rejects_hold_their_cases: "rejects"
     reconnaissance_holds_its_cases: "reconnaissance"
+    operations_hold_their_cases: "operations"
+    reports_hold_their_cases: "reports"
 }
 
 #[test]
