@@ -7,32 +7,33 @@
 -- description: The same interfaces in the objects of several flow logs: of the VPC, the subnet and the interface, say. flowscout counts each packet once; delivery and
 --   storage are paid for several times.
 -- false_positives: Two formats or destinations on purpose, that were read into one lake.
-WITH by_object AS (
+WITH by_flow_log AS (
     SELECT
         interface_id,
-        source,
         date_trunc('hour', start) AS hour,
+        -- AWS names objects account_vpcflowlogs_region_flow-log_time_hash; of an id, 20 characters are all or more than all.
+        substr(source, strpos(source, '_fl-') + 1, 20) AS prefix,
         COUNT(*) AS flows,
         MIN(start) AS first_seen,
         MAX("end") AS last_seen
     FROM flows
     WHERE interface_id IS NOT NULL
+      AND strpos(source, '_fl-') > 0
       AND start < $to
       AND "end" >= $from
-    GROUP BY interface_id, source, date_trunc('hour', start)
+    GROUP BY interface_id, hour, prefix
 ),
 by_hour AS (
     SELECT
         interface_id,
         hour,
-        STRING_AGG(DISTINCT flow_log_id, ' ' ORDER BY flow_log_id) AS flow_log_ids,
-        COUNT(DISTINCT flow_log_id) AS flow_logs,
+        STRING_AGG(DISTINCT split_part(prefix, '_', 1), ' ' ORDER BY split_part(prefix, '_', 1)) AS flow_log_ids,
         SUM(flows) AS flows,
         MIN(first_seen) AS first_seen,
         MAX(last_seen) AS last_seen
-    FROM (SELECT *, regexp_match(source, '_(fl-[0-9a-z]+)_')[1] AS flow_log_id FROM by_object) AS named
-    WHERE flow_log_id IS NOT NULL
+    FROM by_flow_log
     GROUP BY interface_id, hour
+    HAVING MIN(split_part(prefix, '_', 1)) < MAX(split_part(prefix, '_', 1))
 ),
 by_interface AS (
     SELECT
@@ -43,7 +44,6 @@ by_interface AS (
         MIN(first_seen) AS first_seen,
         MAX(last_seen) AS last_seen
     FROM by_hour
-    WHERE flow_logs > 1
     GROUP BY interface_id, flow_log_ids
     HAVING COUNT(*) >= $min_hours
 ),

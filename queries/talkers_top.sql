@@ -9,8 +9,6 @@
 -- false_positives: None: it is a count.
 WITH pairs AS (
     SELECT
-        client_account_id,
-        client_region,
         COALESCE(client_vpc_id, server_vpc_id) AS vpc_id,
         client_subnet_id,
         client_interface_id,
@@ -35,22 +33,30 @@ WITH pairs AS (
       AND start < $to
       AND "end" >= $from
     GROUP BY
-        client_account_id, client_region, COALESCE(client_vpc_id, server_vpc_id), client_subnet_id, client_interface_id, client_addr,
+        COALESCE(client_vpc_id, server_vpc_id), client_subnet_id, client_interface_id, client_addr,
         server_addr, server_subnet_id, server_service, service_port, protocol
+),
+longest AS (
+    SELECT *
+    FROM pairs
+    ORDER BY bytes + reply_bytes DESC, client_addr, server_addr, service_port, protocol, vpc_id
+    LIMIT $top
 ),
 ranked AS (
     SELECT
-        *,
-        SUM(bytes + reply_bytes) OVER () AS all_bytes,
-        ROW_NUMBER() OVER (ORDER BY bytes + reply_bytes DESC, client_addr, server_addr, service_port, protocol, vpc_id) AS place
-    FROM pairs
+        longest.*,
+        account_id,
+        region,
+        ROW_NUMBER() OVER (ORDER BY bytes + reply_bytes DESC, client_addr, server_addr, service_port, protocol, longest.vpc_id) AS place
+    FROM longest
+    LEFT JOIN subnets ON subnets.subnet_id = client_subnet_id AND subnets.snapshot_at = snapshot_of($to)
 )
 SELECT
     'info' AS severity,
     first_seen,
     last_seen,
-    client_account_id AS account_id,
-    client_region AS region,
+    account_id,
+    region,
     vpc_id,
     client_subnet_id AS subnet_id,
     client_interface_id AS interface_id,
@@ -64,8 +70,7 @@ SELECT
     bytes,
     'place ' || place || ': ' || COALESCE(client_addr, 'somebody behind a NAT gateway') || ' (' || COALESCE(client_subnet_id, client_scope, 'unknown') || ') and '
     || server_addr || ' (' || COALESCE(server_subnet_id, server_service, server_scope, 'unknown') || ') port ' || service_port || '/'
-    || protocol_name(protocol) || COALESCE(' (' || port_name(service_port, protocol) || ')', '') || ' exchanged ' || (bytes + reply_bytes) || ' bytes, '
-    || ROUND(100.0 * (bytes + reply_bytes) / NULLIF(all_bytes, 0), 1) || ' % of all' AS reason,
+    || protocol_name(protocol) || COALESCE(' (' || port_name(service_port, protocol) || ')', '') || ' exchanged ' || (bytes + reply_bytes) || ' bytes' AS reason,
     named_struct(
         'reply_packets', reply_packets,
         'reply_bytes', reply_bytes,
@@ -78,5 +83,4 @@ SELECT
         'talkers_top', client_subnet_id, client_interface_id, vpc_id, server_addr, server_subnet_id, server_service, service_port, protocol, first_seen
     ) AS expected_by
 FROM ranked
-WHERE place <= $top
 ORDER BY place
