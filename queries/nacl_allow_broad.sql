@@ -54,12 +54,18 @@ groups AS (
     WHERE rule_number IS NOT NULL
     GROUP BY nacl_id, direction, rule_number, is_request, port, cidr, protocol
 ),
+-- Rules that many networks use are left out before anything is listed.
+narrow AS (
+    SELECT *
+    FROM (SELECT *, COUNT(*) FILTER (WHERE is_request) OVER (PARTITION BY nacl_id, direction, rule_number) AS groups FROM groups) AS counted_groups
+    WHERE groups BETWEEN 1 AND $max_groups
+),
 rules AS (
     SELECT
         nacl_id,
         direction,
         rule_number,
-        COUNT(*) FILTER (WHERE is_request) AS groups,
+        MAX(groups) AS groups,
         SUM(flows) FILTER (WHERE is_request) AS flows,
         SUM(packets) FILTER (WHERE is_request) AS packets,
         SUM(bytes) FILTER (WHERE is_request) AS bytes,
@@ -68,12 +74,9 @@ rules AS (
         MAX(last_subnet) AS last_subnet,
         MIN(first_seen) AS first_seen,
         MAX(last_seen) AS last_seen,
-        array_slice(
-            array_agg(named_struct('cidr', cidr, 'port', port, 'protocol', protocol, 'flows', flows) ORDER BY flows DESC, cidr, port, protocol)
-                FILTER (WHERE is_request),
-            1, $max_groups
-        ) AS used_by
-    FROM groups
+        array_agg(named_struct('cidr', cidr, 'port', port, 'protocol', protocol, 'flows', flows) ORDER BY flows DESC, cidr, port, protocol)
+            FILTER (WHERE is_request) AS used_by
+    FROM narrow
     GROUP BY nacl_id, direction, rule_number
 ),
 entries AS (
@@ -130,6 +133,5 @@ JOIN rules
     ON rules.nacl_id = entries.nacl_id
     AND rules.direction = entries.direction
     AND rules.rule_number = entries.rule_number
-WHERE groups BETWEEN 1 AND $max_groups
-  AND to_unixtime(last_seen) - to_unixtime(first_seen) >= $min_days * 86400
+WHERE to_unixtime(last_seen) - to_unixtime(first_seen) >= $min_days * 86400
 ORDER BY entries.nacl_id, entries.direction, entries.rule_number, family

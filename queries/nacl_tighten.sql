@@ -56,6 +56,17 @@ blocks AS (
     FROM (SELECT *, ip_prefix(client_addr, 24, 64) AS cidr FROM daily) AS prefixed
     WINDOW block AS (PARTITION BY server_vpc_id, server_subnet_id, service_port, protocol, expected_by, cidr)
 ),
+-- The first row of each block stands for it; the busiest ten that are never let in are listed.
+ranked AS (
+    SELECT
+        *,
+        nth = 1 AND block_attempts > 0 AND block_accepted = 0 AS is_listed,
+        ROW_NUMBER() OVER (
+            PARTITION BY server_vpc_id, server_subnet_id, service_port, protocol, expected_by
+            ORDER BY CASE WHEN nth = 1 AND block_accepted = 0 THEN 0 ELSE 1 END, block_attempts DESC, cidr
+        ) AS place
+    FROM blocks
+),
 ports AS (
     SELECT
         server_vpc_id,
@@ -77,12 +88,9 @@ ports AS (
         BOOL_OR(client_scope = 'internet') FILTER (WHERE attempts > 0 AND block_accepted = 0) AS is_internet,
         MIN(first_seen) FILTER (WHERE attempts > 0 AND block_accepted = 0) AS first_seen,
         MAX(last_seen) FILTER (WHERE attempts > 0 AND block_accepted = 0) AS last_seen,
-        array_slice(
-            array_agg(named_struct('cidr', cidr, 'attempts', block_attempts) ORDER BY block_attempts DESC, cidr)
-                FILTER (WHERE nth = 1 AND block_attempts > 0 AND block_accepted = 0),
-            1, 10
-        ) AS sources
-    FROM blocks
+        array_agg(named_struct('cidr', cidr, 'attempts', block_attempts) ORDER BY block_attempts DESC, cidr)
+            FILTER (WHERE is_listed AND place <= 10) AS sources
+    FROM ranked
     GROUP BY server_vpc_id, server_subnet_id, service_port, protocol, expected_by
 )
 SELECT

@@ -214,6 +214,16 @@ blocks AS (
         block
     HAVING COUNT(*) FILTER (WHERE is_spiking) > 0
 ),
+-- A flood has very many blocks: of these the busiest are listed.
+ranked AS (
+    SELECT
+        *,
+        ROW_NUMBER() OVER (
+            PARTITION BY place, run, first_bucket, direction, subnet_id, service_port, protocol, expected_by
+            ORDER BY flows DESC, cidr
+        ) AS nth
+    FROM blocks
+),
 summed AS (
     SELECT
         first_bucket,
@@ -248,23 +258,19 @@ summed AS (
             WHEN SUM(by_encryption) * 2 > SUM(flows) THEN 'encryption_controls'
             ELSE 'undecidable'
         END AS layer,
-        FIRST_VALUE(cidr ORDER BY flows DESC, cidr) AS top_source,
-        FIRST_VALUE(hosts ORDER BY flows DESC, cidr) AS top_hosts,
-        FIRST_VALUE(ports ORDER BY flows DESC, cidr) AS top_ports,
+        MIN(cidr) FILTER (WHERE nth = 1) AS top_source,
+        MIN(hosts) FILTER (WHERE nth = 1) AS top_hosts,
+        MIN(ports) FILTER (WHERE nth = 1) AS top_ports,
         CASE
             WHEN MAX(flows) * 2 > SUM(flows)
-                AND (
-                    FIRST_VALUE(hosts ORDER BY flows DESC, cidr) >= $many_targets
-                    OR FIRST_VALUE(ports ORDER BY flows DESC, cidr) >= $many_targets
-                ) THEN 'scan'
+                AND MIN(GREATEST(hosts, ports)) FILTER (WHERE nth = 1) >= $many_targets THEN 'scan'
             WHEN SUM(from_ours) * 2 > SUM(flows) THEN 'misconfiguration'
             WHEN SUM(addresses) >= $many_sources THEN 'flood'
             ELSE 'attempts'
         END AS kind,
-        array_slice(
-            array_agg(named_struct('cidr', cidr, 'attempts', flows, 'addresses', addresses) ORDER BY flows DESC, cidr), 1, 10
-        ) AS sources
-    FROM blocks
+        array_agg(named_struct('cidr', cidr, 'attempts', flows, 'addresses', addresses) ORDER BY flows DESC, cidr)
+            FILTER (WHERE nth <= 10) AS sources
+    FROM ranked
     GROUP BY
         place, run, first_bucket, last_bucket, middle, deviation, points, is_by_hour, direction, subnet_id, service_port, protocol, expected_by
 )
