@@ -63,7 +63,8 @@ known AS (
     SELECT
         *,
         -- Where there is nothing before, everything would be new.
-        SUM(flows_before) OVER () AS all_before
+        SUM(flows_before) OVER () AS all_before,
+        CAST(CEIL((to_unixtime($from) - MIN(to_unixtime(first_seen)) OVER ()) / 86400.0) AS BIGINT) AS days_before
     FROM things
 )
 SELECT
@@ -85,15 +86,18 @@ SELECT
         ELSE dst_subnet_id || ' serves port ' || dst_port || '/' || protocol_name(protocol) || COALESCE(' (' || port_name(dst_port, protocol) || ')', '')
     END
     || CASE
-        WHEN flows_in > 0 THEN ', ' || flows_in || ' times, and not once in the ' || $baseline_days || ' days before'
-        ELSE ', ' || flows_before || ' times in the ' || $baseline_days || ' days before, and no more'
-    END AS reason,
+        WHEN flows_in > 0 THEN ', ' || flows_in || ' times, and not once in '
+        ELSE ', ' || flows_before || ' times in '
+    END
+    || CASE WHEN days_before = 1 THEN 'the day' ELSE 'the ' || days_before || ' days' END || ' of logs before'
+    || CASE WHEN flows_in > 0 THEN '' ELSE ', and no more' END AS reason,
     named_struct(
         'change', CASE WHEN flows_in > 0 THEN 'new' ELSE 'gone' END,
         'kind', kind,
         'what', what,
         'flows_before', flows_before,
-        'flows_in_window', flows_in
+        'flows_in_window', flows_in,
+        'days_before', days_before
     ) AS evidence,
     expected_by('changes_between_windows', COALESCE(subnet_id, dst_subnet_id), NULL, vpc_id, NULL, dst_subnet_id, NULL, dst_port, protocol, last_seen) AS expected_by
 FROM known

@@ -5,7 +5,7 @@
 --   min_records = 10   records with repeated SYNs of a client subnet to one server and port
 --   min_syns = 3       SYNs in a record from which they are repeats: the first, and two after one and three seconds (RFC 6298)
 -- fields:
---   tcp_flags = which records are SYNs only: nothing is found
+--   tcp_flags = which records are SYNs and nothing else
 -- finding_key: vpc_id subnet_id dst_addr dst_port
 -- description: SYNs that were let out again and again and that nothing answered, not once: dropped where flow logs don't look (a route, an appliance, a peer's rules),
 --   or there is no such host.

@@ -2,7 +2,7 @@
 -- group: rejects
 -- severity: low
 -- fields:
---   reject_reason = whether Block Public Access or encryption controls refused a packet: their refusals look like those of a security group
+--   reject_reason = whether Block Public Access or encryption controls refused a packet
 -- finding_key: vpc_id subnet_id evidence.layer evidence.direction
 -- description: What neither a network ACL nor a security group refused: VPC Block Public Access turned it back at the internet gateway, or an endpoint that
 --   takes encrypted traffic only refused it. AWS records no bytes for the former.

@@ -4,7 +4,7 @@
 -- parameters:
 --   medium_a_minute = 10   packets lost in a minute, at the worst, from which it is medium
 -- fields:
---   packets_lost_blackhole = what transit gateways lost: nothing is found without transit gateway flow logs
+--   packets_lost_blackhole = what transit gateways dropped: it stands in their own flow logs only
 -- finding_key: evidence.tgw_id evidence.tgw_attachment_id evidence.kind
 -- description: Packets that a transit gateway dropped for want of a route, into a blackhole route, because they were too long, or after too many hops, by attachment. No other
 --   log shows drops by route.

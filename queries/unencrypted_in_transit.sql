@@ -3,7 +3,7 @@
 -- severity: medium
 -- attack: T1040
 -- fields:
---   encryption_status = whether a packet was encrypted on its way, by Nitro or by the application: nothing is found
+--   encryption_status = whether a packet was encrypted on its way, by Nitro or by the application
 -- finding_key: vpc_id subnet_id|interface_id dst_port protocol
 -- description: Accepted traffic that AWS itself records as not encrypted (encryption-status 0), by neither the Nitro hardware nor the application. It is filled where VPC Encryption
 --   Controls monitor the VPC.

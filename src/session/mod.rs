@@ -388,7 +388,7 @@ pub fn may_ask_for_topology(sql: &str) -> bool {
             || name == "flows"
             || SideTable::ALL.iter().any(|(side, _)| *side == name)
     };
-    let functions = ["ip_scope", "expected_by"];
+    let functions = ["ip_scope", "expected_by", "snapshot_of", "nacl_rule"];
     let lower = sql.to_ascii_lowercase();
     let Ok(statements) = DFParser::parse_sql(sql) else {
         return true;
