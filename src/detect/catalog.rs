@@ -20,6 +20,12 @@ const SHIPPED: &[(&str, &str)] = &shipped![
     "c2_mining_ports"
     "c2_strobe"
     "c2_tor"
+    "changes_between_windows"
+    "clear_text_protocols"
+    "cost_cross_zone"
+    "cost_endpoint_savings"
+    "cost_nat_other_zone"
+    "cost_nat_talkers"
     "east_west_admin_ports"
     "east_west_cross_vpc"
     "east_west_database"
@@ -50,8 +56,35 @@ const SHIPPED: &[(&str, &str)] = &shipped![
     "exfiltration_upload_ratio"
     "exfiltration_volume_spike"
     "flood_outbound"
+    "handshake_unanswered"
+    "inbound_admin_port"
+    "interface_idle"
+    "login_brute_force"
+    "logs_coverage_gap"
+    "logs_delivery_lag"
+    "logs_duplicate"
+    "logs_skipped"
+    "nacl_allow_broad"
+    "nacl_allow_unused"
+    "nacl_allows_all"
+    "nacl_entry_shadowed"
+    "nacl_tighten"
+    "probe_unused_addresses"
+    "reject_by_account_guard"
+    "reject_late_packets"
+    "reject_layers"
+    "reject_outbound_spike"
+    "reject_replies"
     "reject_spike"
+    "reject_then_accept"
+    "scan_inbound"
+    "sweep_icmp"
+    "sweep_outbound"
+    "talkers_top"
+    "timeline_of_address"
     "topology_drift_public"
+    "transit_gateway_losses"
+    "unencrypted_in_transit"
 ];
 
 /// The group that is run where nothing is named.
@@ -133,12 +166,14 @@ impl Catalog {
         Ok(self.detections.iter().filter(is_chosen).collect())
     }
 
+    /// The groups, in order, and `all`.
     fn groups(&self) -> Vec<String> {
-        let groups: BTreeSet<&String> = self
+        let groups: BTreeSet<&str> = self
             .detections
             .iter()
-            .filter_map(|detection| detection.group.as_ref())
+            .filter_map(|detection| detection.group.as_deref())
+            .chain(["all"])
             .collect();
-        groups.into_iter().cloned().collect()
+        groups.into_iter().map(str::to_owned).collect()
     }
 }

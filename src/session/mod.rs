@@ -1,7 +1,8 @@
 //! The session: the only place that builds a query context.
 //!
-//! Tables: `flows coverage objects bad_lines`, the topology's, `traffic` and `interface_coverage`. Functions: `cidr_contains ip_scope aws_service aws_region
-//! ip_prefix protocol_name port_name tcp_flags_text number_in expected_by`. Statements only read.
+//! Tables: `flows coverage objects bad_lines findings`, the topology's, `traffic`, `connections` and `interface_coverage`. Functions:
+//! `cidr_contains ip_scope aws_service aws_region country autonomous_system ip_prefix protocol_name port_name tcp_flags_text number_in expected_by
+//! snapshot_of nacl_rule`. Statements only read.
 
 mod coverage;
 mod flows_table;
@@ -389,7 +390,7 @@ pub fn may_ask_for_topology(sql: &str) -> bool {
             || name == "flows"
             || SideTable::ALL.iter().any(|(side, _)| *side == name)
     };
-    let functions = ["ip_scope", "expected_by"];
+    let functions = ["ip_scope", "expected_by", "snapshot_of", "nacl_rule"];
     let lower = sql.to_ascii_lowercase();
     let Ok(statements) = DFParser::parse_sql(sql) else {
         return true;

@@ -6,6 +6,7 @@
 //! | `topology/` | what `aws ec2 describe-*` prints |
 //! | `snapshots/20260310T080000Z/` | the same as of that time; any number of them |
 //! | `policy.toml` | what the owner expects; none without it |
+//! | `parameters.txt` | `name=value` lines; the defaults without it |
 //! | `window.txt` | the window: two times; without it, all that was read |
 //! | `expected.ndjson` | a line for each finding, with the keys that are compared; empty where nothing may be found |
 
@@ -110,7 +111,13 @@ async fn findings(id: &str, case: &Path) -> Vec<Finding> {
     };
     let catalog = Catalog::load(None).unwrap();
     let detection = catalog.select(&[id.to_owned()]).unwrap()[0];
-    detect::run(&session, detection, window, &BTreeMap::new())
+    let parameters = fs::read_to_string(case.join("parameters.txt")).unwrap_or_default();
+    let parameters: BTreeMap<String, String> = parameters
+        .lines()
+        .map(|line| line.split_once('=').unwrap())
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    detect::run(&session, detection, window, &parameters)
         .await
         .unwrap()
         .findings
@@ -236,6 +243,10 @@ hold_their_cases! {
     egress_detections_hold_their_cases: "egress"
     east_west_detections_hold_their_cases: "east_west"
     exfiltration_detections_hold_their_cases: "exfiltration"
+    rejects_hold_their_cases: "rejects"
+    reconnaissance_holds_its_cases: "reconnaissance"
+    operations_hold_their_cases: "operations"
+    reports_hold_their_cases: "reports"
 }
 
 #[test]

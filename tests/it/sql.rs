@@ -249,6 +249,83 @@ fn functions_answer_as_documented() {
 }
 
 #[test]
+fn the_rule_of_a_network_acl_is_that_of_its_time_and_direction() {
+    let entry = |number: i32, action: &str, egress: bool, cidr: &str, ports: (i32, i32)| {
+        json!({"RuleNumber": number, "Protocol": "6", "RuleAction": action, "Egress": egress, "CidrBlock": cidr,
+            "PortRange": {"From": ports.0, "To": ports.1}})
+    };
+    let world = |entries: Value| {
+        World::new()
+            .vpc("vpc-1", "10.0.0.0/16")
+            .subnet("subnet-1", "vpc-1", &["10.0.1.0/24"], &[])
+            .without("NetworkAcls")
+            .add(
+                "NetworkAcls",
+                json!({"NetworkAclId": "acl-1", "VpcId": "vpc-1", "IsDefault": false, "Entries": entries,
+                    "Associations": [{"NetworkAclAssociationId": "a", "NetworkAclId": "acl-1", "SubnetId": "subnet-1"}]}),
+            )
+    };
+    block_on(async move {
+        let place = Place::new();
+        place.put("logs/one.log", log(V2, &[at("2026-03-10T08", 0)]));
+        place.ingest().await;
+        world(json!([
+            entry(100, "allow", false, "0.0.0.0/0", (443, 443)),
+            entry(100, "allow", true, "0.0.0.0/0", (1024, 65535))
+        ]))
+        .put(&place);
+        world(json!([entry(
+            90,
+            "deny",
+            false,
+            "192.0.2.0/24",
+            (443, 443)
+        )]))
+        .put_in(&place, "snapshots/20260310T080000Z");
+        let session = place.session().await;
+        for (expression, expected) in [
+            (
+                "nacl_rule('subnet-1', 'ingress', '192.0.2.9', 443, 6, t.before)",
+                json!(100),
+            ),
+            (
+                "nacl_rule('subnet-1', 'ingress', '192.0.2.9', 443, 6, t.after)",
+                json!(90),
+            ),
+            (
+                "nacl_rule('subnet-1', 'egress', '192.0.2.9', 50000, 6, t.before)",
+                json!(100),
+            ),
+            (
+                "nacl_rule('subnet-1', 'ingress', '192.0.2.9', 22, 6, t.before)",
+                json!(32767),
+            ),
+            (
+                "nacl_rule('subnet-1', 'ingress', '2001:db8::9', 443, 6, t.before)",
+                json!(32768),
+            ),
+            (
+                "nacl_rule('subnet-1', 'ingress', '192.0.2.9', NULL, 6, t.before)",
+                Value::Null,
+            ),
+            (
+                "nacl_rule('subnet-2', 'ingress', '192.0.2.9', 443, 6, t.before)",
+                Value::Null,
+            ),
+            (
+                "to_unixtime(snapshot_of(t.after)) - to_unixtime(TIMESTAMP '2026-03-10T08:00:00Z')",
+                json!(0),
+            ),
+            ("to_unixtime(snapshot_of(t.before))", json!(0)),
+        ] {
+            let times = "(SELECT TIMESTAMP '2026-03-10T07:00:00Z' AS before, TIMESTAMP '2026-03-10T09:00:00Z' AS after) AS t";
+            let answer = rows(&session, &format!("SELECT {expression} AS a FROM {times}")).await;
+            assert_eq!(answer, [json!({"a": expected})], "{expression}");
+        }
+    });
+}
+
+#[test]
 fn a_statement_that_writes_is_refused_and_nothing_is_written() {
     let place = Place::new();
     place.put("logs/one.log", log(V2, &[at("2026-03-10T08", 0)]));

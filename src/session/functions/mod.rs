@@ -2,6 +2,7 @@
 
 mod address;
 mod names;
+mod network;
 mod numbers;
 mod policy;
 
@@ -31,5 +32,7 @@ pub(super) fn register(context: &SessionContext, knowledge: &Knowledge) {
     context.register_udf(names::port_name());
     context.register_udf(names::tcp_flags_text());
     context.register_udf(numbers::number_in());
+    context.register_udf(network::snapshot_of(Arc::clone(history)));
+    context.register_udf(network::nacl_rule(Arc::clone(history)));
     context.register_udf(policy::expected_by(Arc::clone(history), Arc::clone(policy)));
 }
