@@ -1,4 +1,5 @@
 -- title: Traffic between private subnets
+-- group: core
 -- severity: medium
 -- attack: T1021
 -- parameters:

@@ -1,4 +1,5 @@
 -- title: Unexpected internet egress
+-- group: core
 -- severity: medium
 -- attack: T1041 T1048
 -- parameters:
@@ -160,6 +161,8 @@ SELECT
     END
     || ' opened connections to ' || server_addr
     || COALESCE(' (' || server_service || ' range)', '')
+    || COALESCE(' (' || autonomous_system(server_addr) || ')', '')
+    || COALESCE(' in ' || country(server_addr), '')
     || ' port ' || service_port || '/' || protocol_name(protocol)
     || COALESCE(' (' || port_name(service_port, protocol) || ')', '')
     || CASE
@@ -177,6 +180,8 @@ SELECT
         'route_target', route_target,
         'path', path,
         'dst_service', server_service,
+        'dst_autonomous_system', autonomous_system(server_addr),
+        'dst_country', country(server_addr),
         'baseline_from', $baseline_from
     ) AS evidence,
     expected_by

@@ -1,4 +1,5 @@
 -- title: Spike of rejected flows
+-- group: core
 -- severity: medium
 -- attack: T1046 T1595.001
 -- parameters:
@@ -8,10 +9,14 @@
 --   ratio = 3.0          times the baseline's median
 --   deviations = 3.0     robust standard deviations (1.4826 times the median absolute deviation) above the median
 --   min_points = 3       other complete buckets that a baseline needs
+--   hour_days = 7        complete buckets of the same hour of other days from which those alone are the baseline: a week
+--   many_targets = 10    hosts or ports that the busiest network tries from which it is a scan: Panther's ports in an hour
+--   many_sources = 25    addresses from which it is a flood
 -- finding_key: subnet_id|interface_id evidence.direction dst_port protocol evidence.window_from
 -- description: Rejected attempts of a subnet, direction, service port and protocol far above that key's own baseline: the median and the median
---   absolute deviation over every other bucket, empty ones included. Late packets of closed connections are not attempts and are left out.
---   The finding says who tried, which layer refused, and what to do about it.
+--   absolute deviation over every other bucket, empty ones included, or over those of the same hour of day where there are enough days. Late
+--   packets of closed connections are not attempts and are left out. The finding says who tried, whether it reads as a scan, a flood or a client of
+--   ours that is misconfigured, which layer refused, and what to do about it.
 -- false_positives: A deployment that briefly points at a closed port; a vulnerability scanner of one's own: add both to the policy.
 WITH attempts AS (
     SELECT
@@ -72,7 +77,10 @@ high AS (
       AND (bucket + 1) * $bucket_secs > to_unixtime($from)
 ),
 history AS (
-    SELECT high.*, CAST(COALESCE(counts.attempts, 0) AS DOUBLE) AS other
+    SELECT
+        high.*,
+        CAST(COALESCE(counts.attempts, 0) AS DOUBLE) AS other,
+        (buckets.bucket - high.bucket) * $bucket_secs % 86400 = 0 AS is_same_hour
     FROM high
     JOIN buckets ON buckets.bucket <> high.bucket AND buckets.complete
     LEFT JOIN counts
@@ -83,14 +91,36 @@ history AS (
         AND counts.expected = high.expected
         AND counts.bucket = buckets.bucket
 ),
+comparable AS (
+    SELECT *
+    FROM (
+        SELECT
+            *,
+            COUNT(*) FILTER (WHERE is_same_hour)
+                OVER (PARTITION BY place, direction, service_port, protocol, expected, bucket) >= $hour_days AS is_by_hour
+        FROM history
+    ) AS all_hours
+    WHERE is_same_hour OR NOT is_by_hour
+),
 medians AS (
     SELECT *, MEDIAN(other) OVER (PARTITION BY place, direction, service_port, protocol, expected, bucket) AS middle
-    FROM history
+    FROM comparable
 ),
 baselines AS (
-    SELECT place, direction, service_port, protocol, expected, bucket, attempts, middle, COUNT(*) AS points, MEDIAN(ABS(other - middle)) AS deviation
+    SELECT
+        place,
+        direction,
+        service_port,
+        protocol,
+        expected,
+        bucket,
+        attempts,
+        middle,
+        is_by_hour,
+        COUNT(*) AS points,
+        MEDIAN(ABS(other - middle)) AS deviation
     FROM medians
-    GROUP BY place, direction, service_port, protocol, expected, bucket, attempts, middle
+    GROUP BY place, direction, service_port, protocol, expected, bucket, attempts, middle, is_by_hour
 ),
 spikes AS (
     SELECT
@@ -110,17 +140,28 @@ windows AS (
         MAX(bucket) AS last_bucket,
         MIN(middle) AS middle,
         MIN(deviation) AS deviation,
-        MIN(points) AS points
+        MIN(points) AS points,
+        BOOL_AND(is_by_hour) AS is_by_hour
     FROM spikes
     GROUP BY place, direction, service_port, protocol, expected, run
 ),
+-- With what was tried on other ports meanwhile, which tells a scan.
 spiking AS (
-    SELECT windows.run, windows.first_bucket, windows.last_bucket, windows.middle, windows.deviation, windows.points, attempts.*
+    SELECT
+        windows.run,
+        windows.first_bucket,
+        windows.last_bucket,
+        windows.middle,
+        windows.deviation,
+        windows.points,
+        windows.is_by_hour,
+        windows.service_port AS spiking_port,
+        attempts.service_port = windows.service_port AS is_spiking,
+        attempts.*
     FROM windows
     JOIN attempts
         ON attempts.place = windows.place
         AND attempts.direction = windows.direction
-        AND attempts.service_port = windows.service_port
         AND attempts.protocol = windows.protocol
         AND attempts.expected = windows.expected
         AND attempts.bucket BETWEEN windows.first_bucket AND windows.last_bucket
@@ -135,39 +176,53 @@ blocks AS (
         middle,
         deviation,
         points,
+        is_by_hour,
         direction,
         subnet_id,
-        service_port,
+        spiking_port AS service_port,
         protocol,
         expected_by,
         CASE WHEN MIN(src_addr) = MAX(src_addr) THEN ip_prefix(MIN(src_addr), 32, 128) ELSE block END AS cidr,
         MIN(account_id) AS account_id,
         MIN(region) AS region,
         MIN(vpc_id) AS vpc_id,
-        MIN(interface_id) AS first_interface,
-        MAX(interface_id) AS last_interface,
-        MIN(src_addr) AS first_src,
-        MAX(src_addr) AS last_src,
-        MIN(dst_addr) AS first_dst,
-        MAX(dst_addr) AS last_dst,
-        MIN(dst_subnet_id) AS first_dst_subnet,
-        MAX(dst_subnet_id) AS last_dst_subnet,
-        COUNT(*) AS flows,
-        COUNT(DISTINCT src_addr) AS addresses,
-        COUNT(*) FILTER (WHERE src_scope IN ('vpc', 'peer', 'transit')) AS from_ours,
+        MIN(interface_id) FILTER (WHERE is_spiking) AS first_interface,
+        MAX(interface_id) FILTER (WHERE is_spiking) AS last_interface,
+        MIN(src_addr) FILTER (WHERE is_spiking) AS first_src,
+        MAX(src_addr) FILTER (WHERE is_spiking) AS last_src,
+        MIN(dst_addr) FILTER (WHERE is_spiking) AS first_dst,
+        MAX(dst_addr) FILTER (WHERE is_spiking) AS last_dst,
+        MIN(dst_subnet_id) FILTER (WHERE is_spiking) AS first_dst_subnet,
+        MAX(dst_subnet_id) FILTER (WHERE is_spiking) AS last_dst_subnet,
+        COUNT(*) FILTER (WHERE is_spiking) AS flows,
+        COUNT(DISTINCT src_addr) FILTER (WHERE is_spiking) AS addresses,
+        COUNT(DISTINCT dst_addr) FILTER (WHERE is_spiking) AS hosts,
+        COUNT(DISTINCT service_port) AS ports,
+        COUNT(*) FILTER (WHERE is_spiking AND src_scope IN ('vpc', 'peer', 'transit')) AS from_ours,
         -- Where both would refuse it, the network ACL contains it already.
-        COUNT(*) FILTER (WHERE refused_by LIKE 'nacl%' OR refused_by = 'both') AS by_nacl,
-        COUNT(*) FILTER (WHERE refused_by = 'security_group') AS by_group,
-        COUNT(*) FILTER (WHERE refused_by = 'bpa') AS by_bpa,
-        COUNT(*) FILTER (WHERE refused_by = 'encryption_controls') AS by_encryption,
-        SUM(packets) AS packets,
-        SUM(bytes) AS bytes,
-        MIN(start) AS first_seen,
-        MAX("end") AS last_seen
+        COUNT(*) FILTER (WHERE is_spiking AND (refused_by LIKE 'nacl%' OR refused_by = 'both')) AS by_nacl,
+        COUNT(*) FILTER (WHERE is_spiking AND refused_by = 'security_group') AS by_group,
+        COUNT(*) FILTER (WHERE is_spiking AND refused_by = 'bpa') AS by_bpa,
+        COUNT(*) FILTER (WHERE is_spiking AND refused_by = 'encryption_controls') AS by_encryption,
+        SUM(packets) FILTER (WHERE is_spiking) AS packets,
+        SUM(bytes) FILTER (WHERE is_spiking) AS bytes,
+        MIN(start) FILTER (WHERE is_spiking) AS first_seen,
+        MAX("end") FILTER (WHERE is_spiking) AS last_seen
     FROM (SELECT *, ip_prefix(src_addr, 24, 64) AS block FROM spiking) AS placed
     GROUP BY
-        place, run, first_bucket, last_bucket, middle, deviation, points, direction, subnet_id, service_port, protocol, expected_by,
+        place, run, first_bucket, last_bucket, middle, deviation, points, is_by_hour, direction, subnet_id, spiking_port, protocol, expected_by,
         block
+    HAVING COUNT(*) FILTER (WHERE is_spiking) > 0
+),
+-- A flood has very many blocks: of these the busiest are listed.
+ranked AS (
+    SELECT
+        *,
+        ROW_NUMBER() OVER (
+            PARTITION BY place, run, first_bucket, direction, subnet_id, service_port, protocol, expected_by
+            ORDER BY flows DESC, cidr
+        ) AS nth
+    FROM blocks
 ),
 summed AS (
     SELECT
@@ -176,6 +231,7 @@ summed AS (
         middle,
         deviation,
         points,
+        is_by_hour,
         direction,
         subnet_id,
         service_port,
@@ -202,13 +258,21 @@ summed AS (
             WHEN SUM(by_encryption) * 2 > SUM(flows) THEN 'encryption_controls'
             ELSE 'undecidable'
         END AS layer,
-        FIRST_VALUE(cidr ORDER BY flows DESC, cidr) AS top_source,
-        array_slice(
-            array_agg(named_struct('cidr', cidr, 'attempts', flows, 'addresses', addresses) ORDER BY flows DESC, cidr), 1, 10
-        ) AS sources
-    FROM blocks
+        MIN(cidr) FILTER (WHERE nth = 1) AS top_source,
+        MIN(hosts) FILTER (WHERE nth = 1) AS top_hosts,
+        MIN(ports) FILTER (WHERE nth = 1) AS top_ports,
+        CASE
+            WHEN MAX(flows) * 2 > SUM(flows)
+                AND MIN(GREATEST(hosts, ports)) FILTER (WHERE nth = 1) >= $many_targets THEN 'scan'
+            WHEN SUM(from_ours) * 2 > SUM(flows) THEN 'misconfiguration'
+            WHEN SUM(addresses) >= $many_sources THEN 'flood'
+            ELSE 'attempts'
+        END AS kind,
+        array_agg(named_struct('cidr', cidr, 'attempts', flows, 'addresses', addresses) ORDER BY flows DESC, cidr)
+            FILTER (WHERE nth <= 10) AS sources
+    FROM ranked
     GROUP BY
-        place, run, first_bucket, last_bucket, middle, deviation, points, direction, subnet_id, service_port, protocol, expected_by
+        place, run, first_bucket, last_bucket, middle, deviation, points, is_by_hour, direction, subnet_id, service_port, protocol, expected_by
 )
 SELECT
     CASE
@@ -236,7 +300,17 @@ SELECT
     || COALESCE(' (' || port_name(service_port, protocol) || ')', '')
     || ' of ' || COALESCE(subnet_id, interface_id, 'an unknown subnet')
     || ' from ' || CASE WHEN source_addresses = 1 THEN src_addr ELSE source_addresses || ' addresses, most of ' || top_source END
-    || '; usual are ' || CAST(middle AS BIGINT) || ' per ' || $bucket_secs || ' s'
+    || '; usual are ' || CAST(middle AS BIGINT) || ' per ' || $bucket_secs || ' s' || CASE WHEN is_by_hour THEN ' at this hour of day' ELSE '' END
+    || CASE kind
+        WHEN 'scan' THEN '; it reads as a scan: ' || top_source || ' tried ' || top_hosts || CASE WHEN top_hosts = 1 THEN ' host' ELSE ' hosts' END || ' there and '
+            || top_ports || CASE WHEN top_ports = 1 THEN ' port' ELSE ' ports' END
+        WHEN 'misconfiguration' THEN CASE
+            WHEN direction = 'ingress' THEN '; one of ours is refused by another of ours'
+            ELSE '; one of ours is refused on its way out'
+        END
+        WHEN 'flood' THEN '; it reads as a flood: many addresses and few targets'
+        ELSE ''
+    END
     || CASE layer
         WHEN 'security_group' THEN '; the NACL let them in and only a security group refused them'
         WHEN 'nacl' THEN '; the NACL refused them'
@@ -251,11 +325,18 @@ SELECT
         'window_from', to_timestamp_seconds(first_bucket * $bucket_secs),
         'window_to', to_timestamp_seconds((last_bucket + 1) * $bucket_secs),
         'bucket_secs', $bucket_secs,
-        'baseline', named_struct('median', middle, 'deviation', deviation, 'buckets', points),
+        'baseline', named_struct(
+            'median', middle,
+            'deviation', deviation,
+            'buckets', points,
+            'of', CASE WHEN is_by_hour THEN 'hour of day' ELSE 'all hours' END
+        ),
+        'kind', kind,
         'sources', sources,
         'source_addresses', source_addresses,
         'layer', layer,
         'advice', CASE
+            WHEN from_ours * 2 > flows AND kind = 'scan' THEN 'one of ours scans the network: isolate it and find out what runs there'
             WHEN from_ours * 2 > flows AND direction = 'ingress' THEN
                 'the sources are ours: open the security group of the server for them, or stop the client that is misconfigured'
             WHEN direction = 'egress' THEN

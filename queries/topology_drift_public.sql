@@ -1,4 +1,5 @@
 -- title: Subnet turned public
+-- group: core
 -- severity: high
 -- attack: T1562.007
 -- finding_key: vpc_id subnet_id evidence.public_at

@@ -215,6 +215,7 @@ impl Problem {
             reason: Some(self.reason),
             evidence: self.evidence,
             expected_by: None,
+            life: None,
         }
     }
 

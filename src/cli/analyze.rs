@@ -34,6 +34,9 @@ pub(super) struct AnalyzeArgs {
     source: SourceArgs,
     #[command(flatten)]
     network: NetworkArgs,
+    /// Detections to run, by id or group; `all` is every one (repeatable) [default: the group `core`, and your own without a group]
+    #[arg(long, value_name = "ID|GROUP", help_heading = "Detections")]
+    detect: Vec<String>,
     #[command(flatten)]
     detection: DetectionArgs,
 }
@@ -49,7 +52,7 @@ pub(super) async fn run(
         args.to.map(|time| time.at(now)),
     );
     // Everything typed is checked before the first object is read.
-    let chosen = Chosen::new(&[], &args.detection)?;
+    let chosen = Chosen::new(&args.detect, &args.detection)?;
     let settings = knowledge::settings(&args.network.addresses)?;
     let policy = knowledge::policy(args.detection.policy.as_deref())?;
     chosen.check_policy(&policy, printer);

@@ -8,8 +8,9 @@ use ipnet::IpNet;
 
 use crate::decode::Header;
 use crate::detect::Severity;
-use crate::report::Format;
+use crate::report::{FindingsFormat, Format};
 use crate::source::S3Settings;
+use crate::telemetry::LogStyle;
 
 /// What every command takes.
 #[derive(Debug, Args)]
@@ -29,6 +30,16 @@ pub(super) struct GlobalArgs {
     /// Say less: no summary (twice: errors only)
     #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "verbose", help_heading = "Output")]
     pub(super) quiet: u8,
+    /// How lines on standard error look: for people, or one JSON object each
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        env = "FLOWSCOUT_LOG_STYLE",
+        help_heading = "Output"
+    )]
+    pub(super) log_style: LogStyleArg,
     /// No progress bar on a terminal
     #[arg(
         long,
@@ -46,6 +57,10 @@ pub(super) enum FormatArg {
     Ndjson,
     Csv,
     Parquet,
+    /// OCSF Detection Findings, one a line (findings only)
+    Ocsf,
+    /// A SARIF log (findings only)
+    Sarif,
     /// Resources of Terraform's AWS provider (`nacl advise` only)
     Terraform,
     /// Commands of the AWS CLI (`nacl advise` only)
@@ -58,7 +73,7 @@ impl FormatArg {
         matches!(self, Self::Terraform | Self::AwsCli)
     }
 
-    /// As a format of answers; `None` for scripts.
+    /// As a format of any answer; `None` for those of findings or of advice alone.
     pub(super) fn of_answers(self) -> Option<Format> {
         match self {
             Self::Table => Some(Format::Table),
@@ -66,7 +81,39 @@ impl FormatArg {
             Self::Ndjson => Some(Format::Ndjson),
             Self::Csv => Some(Format::Csv),
             Self::Parquet => Some(Format::Parquet),
-            Self::Terraform | Self::AwsCli => None,
+            Self::Ocsf | Self::Sarif | Self::Terraform | Self::AwsCli => None,
+        }
+    }
+
+    fn of_findings(self) -> Option<FindingsFormat> {
+        match self {
+            Self::Ocsf => Some(FindingsFormat::Ocsf),
+            Self::Sarif => Some(FindingsFormat::Sarif),
+            other => other.of_answers().map(FindingsFormat::Answer),
+        }
+    }
+}
+
+impl GlobalArgs {
+    /// How findings are written, where `answers` is how other answers are.
+    pub(super) fn findings_format(&self, answers: Format) -> FindingsFormat {
+        let asked = self.format.and_then(FormatArg::of_findings);
+        asked.unwrap_or(FindingsFormat::Answer(answers))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(super) enum LogStyleArg {
+    #[default]
+    Text,
+    Json,
+}
+
+impl From<LogStyleArg> for LogStyle {
+    fn from(style: LogStyleArg) -> Self {
+        match style {
+            LogStyleArg::Text => Self::Text,
+            LogStyleArg::Json => Self::Json,
         }
     }
 }
@@ -120,6 +167,14 @@ pub(super) struct AddressArgs {
     /// A newer ip-ranges.json than the built-in copy
     #[arg(long, value_name = "FILE", env = "FLOWSCOUT_IP_RANGES")]
     pub(super) ip_ranges: Option<PathBuf>,
+    /// A MaxMind DB file (country, city or ASN): whose addresses of the internet are (repeatable)
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "FLOWSCOUT_MMDB",
+        value_delimiter = ','
+    )]
+    pub(super) mmdb: Vec<PathBuf>,
     /// A block that is ours on premises (repeatable)
     #[arg(long, value_name = "CIDR", value_parser = cidr)]
     pub(super) on_premises: Vec<IpNet>,

@@ -1,9 +1,10 @@
 //! `detect`: detections over a lake; and the part that `analyze` shares.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use anyhow::bail;
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 
 use super::Outcome;
@@ -13,17 +14,20 @@ use super::notes;
 use super::printer::Printer;
 use super::time::TimeArg;
 use crate::audit;
-use crate::detect::{self, Catalog, DetectError, Detection, Finding, Window};
+use crate::detect::{self, Catalog, DetectError, Detection, Finding, Next, Run, Status, Window};
 use crate::lake::{Lake, LakeUri};
 use crate::policy::Policy;
-use crate::report;
+use crate::report::{self, Rule};
 use crate::session::Session;
+
+/// How long a finding of a detection without a baseline is looked at again while it stays open.
+const DEFAULT_MEMORY_DAYS: u64 = 14;
 
 /// Run detections over a lake.
 #[derive(Debug, Args)]
 pub(super) struct DetectArgs {
-    /// Detections to run [default: all]
-    #[arg(value_name = "ID")]
+    /// Detections to run, by id or group; `all` is every one [default: the group `core`, and your own without a group]
+    #[arg(value_name = "ID|GROUP")]
     ids: Vec<String>,
     #[command(flatten)]
     lake: LakeArgs,
@@ -36,6 +40,12 @@ pub(super) struct DetectArgs {
     /// The window is this long and ends now
     #[arg(long, value_name = "DURATION", value_parser = TimeArg::parse, conflicts_with_all = ["from", "to"])]
     since: Option<TimeArg>,
+    /// What is new, goes on or is resolved since the last run with this option; the run is kept in the lake
+    #[arg(long, conflicts_with_all = ["from", "since"])]
+    since_last: bool,
+    /// With --since-last: look again at this much before the end of the last run, since objects come late
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "1h", requires = "since_last")]
+    lag: Duration,
     #[command(flatten)]
     detection: DetectionArgs,
     #[command(flatten)]
@@ -63,6 +73,13 @@ pub(super) async fn run(
     let Some((first, last)) = session.span().await? else {
         bail!("the lake `{}` has no flows", args.lake.lake)
     };
+    if args.since_last {
+        let lag = TimeDelta::from_std(args.lag).unwrap_or(TimeDelta::MAX);
+        let to = to.unwrap_or(last + TimeDelta::seconds(1));
+        return chosen
+            .run_since_last(&session, &lake, (first, to), lag, printer)
+            .await;
+    }
     let window = Window {
         from: from.unwrap_or(first),
         to: to.unwrap_or(last + TimeDelta::seconds(1)),
@@ -141,6 +158,14 @@ impl Chosen {
         self.detections.iter().any(|detection| detection.id == id)
     }
 
+    /// What the detections of this run need of `flows` beyond version 2: their ids, the columns, and what can't be told without.
+    pub(super) fn fields(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        self.detections.iter().flat_map(|detection| {
+            let fields = detection.fields.iter();
+            fields.map(|(name, without)| (detection.id.as_str(), name.as_str(), without.as_str()))
+        })
+    }
+
     /// The days of history that some detection of this run wants before its window.
     pub(super) fn longest_baseline(&self) -> u64 {
         let days = self
@@ -184,37 +209,158 @@ impl Chosen {
             let found = detect::run(session, detection, window, &self.parameters).await?;
             findings.extend(found.findings);
         }
-        findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+        let summary = self.print(findings, printer)?;
+        let Printed {
+            unexpected, hidden, ..
+        } = &summary;
+        printer.say(&format!(
+            "{unexpected} findings{hidden}; window {} to {}",
+            minute(window.from),
+            minute(window.to)
+        ));
+        notes::print(session, self, window, printer).await?;
+        Ok(summary.outcome)
+    }
+
+    /// Runs them over what came since the last run that the lake keeps, and keeps this one.
+    async fn run_since_last(
+        &self,
+        session: &Session,
+        lake: &Lake,
+        times: (DateTime<Utc>, DateTime<Utc>),
+        lag: TimeDelta,
+        printer: &Printer,
+    ) -> anyhow::Result<Outcome> {
+        let last = self.last_runs(lake).await?;
+        let mut findings: Vec<Finding> = Vec::new();
+        let mut ran = Vec::new();
+        for detection in &self.detections {
+            let baseline_days = self.integer(&detection.id, "baseline_days").unwrap_or(0);
+            let baseline_days = match u64::try_from(baseline_days) {
+                Ok(0) | Err(_) => DEFAULT_MEMORY_DAYS,
+                Ok(days) => days,
+            };
+            let last = last.get(&detection.id);
+            let next = Next::after(last, &detection.id, times, lag, baseline_days);
+            if next.is_idle() {
+                continue;
+            }
+            let found = detect::run(session, detection, next.window, &self.parameters).await?;
+            ran.push(next.ran(&detection.id));
+            findings.extend(next.judge(found.findings));
+        }
+        let Some((from, to)) = ran
+            .iter()
+            .map(|ran| (ran.from, ran.to))
+            .reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)))
+        else {
+            report::write_findings(printer.out(), &[], &self.rules(), printer.findings_format())?;
+            printer.say("no flow came since the last run");
+            return Ok(Outcome::Done);
+        };
+        // Kept before it is shown: a reader who goes away does not undo the run.
+        let run = Run::new(Utc::now(), ran, findings.clone());
+        lake.put_run(run.run_at, run.to_bytes().into()).await?;
+        let count = |status: Status| {
+            let is = |finding: &&Finding| {
+                finding.expected_by.is_none()
+                    && finding
+                        .life
+                        .as_ref()
+                        .is_some_and(|life| life.status == status)
+            };
+            findings.iter().filter(is).count()
+        };
+        let (new, ongoing, resolved) = (
+            count(Status::New),
+            count(Status::Ongoing),
+            count(Status::Resolved),
+        );
+        let summary = self.print(findings, printer)?;
+        printer.say(&format!(
+            "{new} new, {ongoing} ongoing, {resolved} resolved{}; since {} to {}",
+            summary.hidden,
+            minute(from),
+            minute(to)
+        ));
+        notes::print(session, self, Window { from, to }, printer).await?;
+        Ok(summary.outcome)
+    }
+
+    /// Of each detection, the newest run that had it.
+    async fn last_runs(&self, lake: &Lake) -> anyhow::Result<BTreeMap<String, Run>> {
+        let mut last = BTreeMap::new();
+        let mut runs = lake.runs().await?;
+        while last.len() < self.detections.len()
+            && let Some(bytes) = runs.next().await?
+        {
+            let run = Run::from_bytes(&bytes)?;
+            for detection in &self.detections {
+                let had = run.ran.iter().any(|ran| ran.detection == detection.id);
+                if had && !last.contains_key(&detection.id) {
+                    last.insert(detection.id.clone(), run.clone());
+                }
+            }
+        }
+        Ok(last)
+    }
+
+    fn rules(&self) -> Vec<Rule> {
+        self.detections.iter().map(Rule::from).collect()
+    }
+
+    /// Prints findings, the worst first, what is expected only if that is asked for.
+    fn print(&self, mut findings: Vec<Finding>, printer: &Printer) -> anyhow::Result<Printed> {
+        let is_resolved = |finding: &Finding| {
+            let life = finding.life.as_ref();
+            life.is_some_and(|life| life.status == Status::Resolved)
+        };
+        findings.sort_by_key(|finding| (is_resolved(finding), std::cmp::Reverse(finding.severity)));
         let expected = findings
             .iter()
             .filter(|finding| finding.expected_by.is_some())
             .count();
         let unexpected = findings.len() - expected;
         let fails = self.fail_on.is_some_and(|severity| {
-            findings
-                .iter()
-                .any(|finding| finding.expected_by.is_none() && finding.severity >= severity)
+            findings.iter().any(|finding| {
+                finding.expected_by.is_none()
+                    && finding.severity >= severity
+                    && !is_resolved(finding)
+            })
         });
         if !self.all {
             findings.retain(|finding| finding.expected_by.is_none());
         }
-        report::write_findings(printer.out(), &findings, printer.format())?;
-        let hidden = match (expected, self.all) {
-            (0, _) => String::new(),
-            (count, true) => format!(", {count} expected by the policy"),
-            (count, false) => format!(", {count} expected by the policy (--all shows them)"),
-        };
-        let time = |at: chrono::DateTime<Utc>| at.format("%Y-%m-%d %H:%M:%SZ").to_string();
-        printer.say(&format!(
-            "{unexpected} findings{hidden}; window {} to {}",
-            time(window.from),
-            time(window.to)
-        ));
-        notes::print(session, self, window, printer).await?;
-        Ok(if fails {
-            Outcome::FailOnMet
-        } else {
-            Outcome::Done
+        report::write_findings(
+            printer.out(),
+            &findings,
+            &self.rules(),
+            printer.findings_format(),
+        )?;
+        Ok(Printed {
+            unexpected,
+            hidden: match (expected, self.all) {
+                (0, _) => String::new(),
+                (count, true) => format!(", {count} expected by the policy"),
+                (count, false) => format!(", {count} expected by the policy (--all shows them)"),
+            },
+            outcome: if fails {
+                Outcome::FailOnMet
+            } else {
+                Outcome::Done
+            },
         })
     }
+}
+
+/// What was printed of some findings.
+struct Printed {
+    unexpected: usize,
+    /// A word on what is hidden, or shown though it is expected.
+    hidden: String,
+    outcome: Outcome,
+}
+
+fn minute(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%SZ").to_string()
 }

@@ -11,7 +11,7 @@ use super::printer::Printer;
 use crate::lake::Lake;
 use crate::policy::Policy;
 use crate::session::Knowledge;
-use crate::topology::{self, History, IpRanges, Settings, Snapshot};
+use crate::topology::{self, Geo, History, IpRanges, Settings, Snapshot};
 
 /// What is typed about addresses, checked.
 pub(super) fn settings(args: &AddressArgs) -> anyhow::Result<Settings> {
@@ -24,9 +24,15 @@ pub(super) fn settings(args: &AddressArgs) -> anyhow::Result<Settings> {
         }
         None => IpRanges::built_in(),
     };
+    let mut geo = Geo::default();
+    for path in &args.mmdb {
+        geo.open(path)
+            .with_context(|| format!("cannot use `{}` as a MaxMind DB file", path.display()))?;
+    }
     Ok(Settings {
         ip_ranges,
         on_premises: args.on_premises.clone(),
+        geo,
     })
 }
 

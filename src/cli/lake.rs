@@ -1,13 +1,20 @@
-//! `lake info`.
+//! `lake`: what it holds, and its care.
+
+mod compact;
+mod expire;
+mod info;
+mod vacuum;
+mod verify;
 
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::Value;
 
 use super::Outcome;
 use super::args::{GlobalArgs, LakeArgs};
 use super::printer::Printer;
-use crate::lake::{Lake, LakeInfo, LakeUri};
-use crate::report::{Format, human_bytes, human_count, key_values, plain_table};
+use crate::lake::{Lake, LakeError, LakeUri, Mode};
+use crate::report::Format;
+use crate::source::S3Settings;
 
 /// Look after a lake.
 #[derive(Debug, Subcommand)]
@@ -17,6 +24,27 @@ pub(super) enum LakeCommand {
         #[command(flatten)]
         lake: LakeArgs,
     },
+    /// Check that every row is accounted for; exits with 2 if something is wrong
+    ///
+    /// Objects say how many rows they gave, files how many they have, and together with the rows that have expired both must agree.
+    /// Files must be there with the sizes that the log says, and no object may be in twice.
+    Verify(verify::VerifyArgs),
+    /// Make few files of many small ones, day by day, with the same rows
+    ///
+    /// Safe at any time, beside ingest, readers and other compactions: each group of files is replaced in one commit that lands only if
+    /// all of them are still in. Readers of older versions keep reading, for the old files stay until `lake vacuum`. Ends with a
+    /// checkpoint of the log if ten commits have come since the last.
+    Compact(compact::CompactArgs),
+    /// Delete files that nobody needs any more
+    ///
+    /// Files that were replaced or have expired, and what killed writers left behind. Also writes a checkpoint of the log if ten
+    /// commits have come since the last, and deletes entries of the log older than 30 days behind it. In a bucket, add a lifecycle rule
+    /// that aborts incomplete multipart uploads after a day: they show in no listing.
+    Vacuum(vacuum::VacuumArgs),
+    /// Take old days out of the table, in one commit
+    ///
+    /// Their objects stay known, so that they are not ingested again. The files are deleted by a later `lake vacuum`.
+    Expire(expire::ExpireArgs),
 }
 
 pub(super) async fn run(
@@ -24,99 +52,36 @@ pub(super) async fn run(
     _global: &GlobalArgs,
     printer: &Printer,
 ) -> anyhow::Result<Outcome> {
-    let LakeCommand::Info { lake } = command;
-    let info = Lake::open(&LakeUri::parse(&lake.lake)?)
-        .await?
-        .info()
-        .await?;
-    let text = match printer.format() {
-        Format::Table => table(&info),
-        Format::Json => format!("{:#}\n", as_json(&info)),
-        _ => format!("{}\n", as_json(&info)),
-    };
-    printer.data(text.as_bytes())?;
-    Ok(Outcome::Done)
-}
-
-fn table(info: &LakeInfo) -> String {
-    let objects = |outcome| human_count(info.objects.get(&outcome).copied().unwrap_or(0));
-    let dates = match (info.first_date, info.last_date) {
-        (Some(first), Some(last)) => format!("{first} to {last}"),
-        _ => "-".to_owned(),
-    };
-    let topology = match (info.topology.first(), info.topology.last()) {
-        (Some(first), Some(last)) if first != last => {
-            format!(
-                "{} snapshots, {} to {}",
-                info.topology.len(),
-                first.format("%F %TZ"),
-                last.format("%F %TZ")
-            )
-        }
-        (Some(only), _) => format!("one snapshot, as of {}", only.format("%F %TZ")),
-        _ => "none".to_owned(),
-    };
-    let mut text = key_values(&[
-        ("lake", info.uri.clone()),
-        ("version", info.version.to_string()),
-        (
-            "last commit",
-            info.committed_at
-                .map_or_else(|| "-".to_owned(), |at| at.format("%F %TZ").to_string()),
-        ),
-        ("rows", human_count(info.rows)),
-        ("dates", dates),
-        ("rows without a date", human_count(info.undated_rows)),
-        (
-            "files",
-            format!("{} ({})", human_count(info.files), human_bytes(info.bytes)),
-        ),
-        ("objects ingested", objects(crate::lake::Outcome::Ingested)),
-        ("objects skipped", objects(crate::lake::Outcome::Skipped)),
-        ("objects set aside", objects(crate::lake::Outcome::SetAside)),
-        ("bad lines", human_count(info.bad_lines)),
-        ("NODATA records", human_count(info.nodata)),
-        ("SKIPDATA records", human_count(info.skipdata)),
-        ("topology", topology),
-    ]);
-    if !info.set_aside.is_empty() {
-        text.push_str("\nset aside:\n");
-        let rows = info
-            .set_aside
-            .iter()
-            .map(|(key, reason)| vec![key.clone(), reason.clone()]);
-        text.push_str(&plain_table(&["object", "reason"], &[], rows));
-        text.push('\n');
+    match command {
+        LakeCommand::Info { lake } => info::run(&lake, printer).await,
+        LakeCommand::Verify(args) => verify::run(args, printer).await,
+        LakeCommand::Compact(args) => compact::run(args, printer).await,
+        LakeCommand::Vacuum(args) => vacuum::run(args, printer).await,
+        LakeCommand::Expire(args) => expire::run(args, printer).await,
     }
-    text
 }
 
-fn as_json(info: &LakeInfo) -> serde_json::Value {
-    let objects: serde_json::Map<String, serde_json::Value> = info
-        .objects
-        .iter()
-        .map(|(outcome, count)| (outcome.as_str().to_owned(), json!(count)))
-        .collect();
-    let set_aside: Vec<_> = info
-        .set_aside
-        .iter()
-        .map(|(key, reason)| json!({ "key": key, "reason": reason }))
-        .collect();
-    json!({
-        "uri": info.uri,
-        "version": info.version,
-        "committed_at": info.committed_at,
-        "rows": info.rows,
-        "first_date": info.first_date,
-        "last_date": info.last_date,
-        "undated_rows": info.undated_rows,
-        "files": info.files,
-        "bytes": info.bytes,
-        "objects": objects,
-        "bad_lines": info.bad_lines,
-        "nodata": info.nodata,
-        "skipdata": info.skipdata,
-        "topology": info.topology,
-        "set_aside": set_aside,
-    })
+/// Opens a lake to look only, or to change it.
+async fn open(lake: &LakeArgs, mode: Mode) -> anyhow::Result<Lake> {
+    let uri = LakeUri::parse(&lake.lake)?;
+    let settings = S3Settings::default();
+    let opened: Result<Lake, LakeError> = match mode {
+        Mode::DryRun => Lake::open_with(&uri, &settings).await,
+        Mode::Apply => Lake::open_for_care(&uri, &settings).await,
+    };
+    Ok(opened?)
+}
+
+fn mode(dry_run: bool) -> Mode {
+    if dry_run { Mode::DryRun } else { Mode::Apply }
+}
+
+/// One answer: for a reader, or as one JSON object.
+fn print(printer: &Printer, table: impl FnOnce() -> String, json: &Value) -> anyhow::Result<()> {
+    let text = match printer.format() {
+        Format::Table => table(),
+        Format::Json => format!("{json:#}\n"),
+        _ => format!("{json}\n"),
+    };
+    Ok(printer.data(text.as_bytes())?)
 }

@@ -5,20 +5,22 @@
 mod analyze;
 mod args;
 mod detect;
+mod doctor;
 mod ingest;
 mod knowledge;
 mod lake;
 mod nacl;
 mod notes;
+mod policy;
 mod printer;
 mod progress;
 mod queries;
+mod signals;
 mod sql;
 mod time;
 mod topology;
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -26,6 +28,7 @@ use futures::future::BoxFuture;
 
 use self::args::{FormatArg, GlobalArgs};
 use self::printer::Printer;
+use crate::telemetry;
 
 /// flowscout turns AWS VPC flow logs into answers.
 ///
@@ -69,14 +72,29 @@ enum Command {
     /// Explain network ACLs, and try changes of them on what was recorded
     #[command(subcommand)]
     Nacl(nacl::NaclCommand),
+    /// What the network's owner expects: proposals, and what of it happens
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Look after a lake
     #[command(subcommand)]
     Lake(lake::LakeCommand),
+    /// Try everything that an ingest needs, and say what is missing
+    Doctor(doctor::DoctorArgs),
     /// Print a completion script
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+impl Command {
+    fn gives_findings(&self) -> bool {
+        match self {
+            Self::Analyze(_) | Self::Detect(_) => true,
+            Self::Topology(command) => command.gives_findings(),
+            _ => false,
+        }
+    }
 }
 
 /// Whether a command that is done met its condition for failing a pipeline.
@@ -103,39 +121,39 @@ async fn run_command(arguments: Vec<OsString>) -> ExitCode {
         }
     };
     let printer = Printer::new(&cli.global);
-    start_logging(printer.verbosity());
+    let is_following = matches!(&cli.command, Command::Ingest(args) if args.is_following());
+    telemetry::start_logging(
+        log_filter(printer.verbosity(), is_following),
+        printer.log_style(),
+    );
+    let ends_itself = matches!(cli.command, Command::Ingest(_));
     let command = Box::pin(dispatch(cli.command, &cli.global, &printer));
     let result = tokio::select! {
         result = command => result,
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted; what was not committed is not in the lake")),
+        _ = tokio::signal::ctrl_c(), if !ends_itself => Err(anyhow::anyhow!("interrupted; what was not committed is not in the lake")),
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::FailOnMet) => ExitCode::from(1),
         Err(error) if printer::is_closed_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
+        Err(error) => {
+            printer.error(&error);
+            ExitCode::from(2)
+        }
     }
 }
 
-/// Logs go to stderr: warnings, more with `-v`, less with `-q`. `FLOWSCOUT_LOG` takes a filter of its own.
-fn start_logging((verbose, quiet): (u8, u8)) {
-    let level = match (verbose, quiet) {
+/// What is logged: warnings, more with `-v`, less with `-q`; of a run that goes on for ever what it does, too.
+fn log_filter((verbose, quiet): (u8, u8), is_following: bool) -> &'static str {
+    match (verbose, quiet) {
         // The Delta library calls a lost race an error, and what it finds damaged comes back to us as one.
+        (0, 0) if is_following => "error,flowscout=info,deltalake_core=off,buoyant_kernel=off",
         (0, 0) => "error,flowscout=warn,deltalake_core=off,buoyant_kernel=off",
+        (0, 1) if is_following => "error,flowscout=warn,deltalake_core=off,buoyant_kernel=off",
         (0, _) => "error,deltalake_core=off,buoyant_kernel=off",
         (1, _) => "warn,flowscout=info",
         _ => "info,flowscout=debug",
-    };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("FLOWSCOUT_LOG")
-        .unwrap_or_else(|_| level.into());
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && !plain)
-        .without_time();
-    // A second start in one process (tests) keeps the first.
-    subscriber.try_init().ok();
+    }
 }
 
 /// Says what kept a command from running at all, and that it failed.
@@ -155,6 +173,18 @@ async fn dispatch(
             "`--format terraform` and `aws-cli` are for `nacl advise`: expected table, json, ndjson, csv or parquet"
         );
     }
+    if let Some(format @ (FormatArg::Ocsf | FormatArg::Sarif)) = global.format
+        && !command.gives_findings()
+    {
+        anyhow::bail!(
+            "`--format {}` is for findings, which `detect`, `analyze` and `topology audit` give",
+            if format == FormatArg::Ocsf {
+                "ocsf"
+            } else {
+                "sarif"
+            }
+        );
+    }
     match command {
         Command::Analyze(args) => analyze::run(args, global, printer).await,
         Command::Ingest(args) => ingest::run(args, printer).await,
@@ -163,7 +193,9 @@ async fn dispatch(
         Command::Sql(args) => sql::run(args, global, printer).await,
         Command::Queries(command) => queries::run(command, printer),
         Command::Nacl(command) => nacl::run(command, global, printer).await,
+        Command::Policy(command) => policy::run(command, printer).await,
         Command::Lake(command) => lake::run(command, global, printer).await,
+        Command::Doctor(args) => doctor::run(args, printer).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "flowscout", &mut script);

@@ -1,5 +1,7 @@
 //! What an answer rests on: gaps in the logs, and what they keep a detection from telling.
 
+use std::collections::BTreeSet;
+
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::Int64Type;
 use chrono::TimeDelta;
@@ -56,6 +58,13 @@ pub(super) async fn print(
             human_count(without_flags)
         ));
     }
+    if accepted + rejected > 0 {
+        for (id, field, without) in unheard_of(session, chosen, within, values()).await? {
+            printer.say(&format!(
+                "note: {id} needs `{field}`, which no record of the window has: {without}"
+            ));
+        }
+    }
     let sql = format!(
         "SELECT COUNT(*), COUNT(DISTINCT interface_id), 0 FROM coverage WHERE log_status = 'SKIPDATA' AND {within}"
     );
@@ -108,6 +117,36 @@ pub(super) async fn print(
         ));
     }
     Ok(())
+}
+
+/// Of the fields that detections need, those that no record has: the format lacks them.
+async fn unheard_of<'c>(
+    session: &Session,
+    chosen: &'c Chosen,
+    within: &str,
+    values: Vec<(String, datafusion::common::ScalarValue)>,
+) -> anyhow::Result<Vec<(&'c str, &'c str, &'c str)>> {
+    let fields: BTreeSet<&str> = chosen.fields().map(|(_, field, _)| field).collect();
+    if fields.is_empty() {
+        return Ok(Vec::new());
+    }
+    let heard: Vec<String> = fields
+        .iter()
+        .map(|field| format!("COUNT({field}) > 0"))
+        .collect();
+    let sql = format!("SELECT {} FROM flows WHERE {within}", heard.join(", "));
+    let batches = session.query(&sql, values).await?;
+    let Some(batch) = batches.iter().find(|batch| batch.num_rows() > 0) else {
+        return Ok(Vec::new());
+    };
+    let lacking: Vec<&str> = fields
+        .iter()
+        .zip(batch.columns())
+        .filter(|(_, heard)| !heard.as_boolean().value(0))
+        .map(|(field, _)| *field)
+        .collect();
+    let of_lacking = |(_, field, _): &(&str, &str, &str)| lacking.contains(field);
+    Ok(chosen.fields().filter(of_lacking).collect())
 }
 
 /// Which interfaces are not in the logs in full, and why; nothing where all are.

@@ -21,7 +21,7 @@ pub(super) enum QueriesCommand {
     },
     /// Print a detection: its header and its SQL
     Show {
-        /// The detection's id
+        /// The detection's id, or a group's name
         id: String,
         /// A folder of detections of your own
         #[arg(long, value_name = "DIR")]
@@ -53,6 +53,7 @@ fn list(catalog: &Catalog, printer: &Printer) -> anyhow::Result<()> {
                 .collect::<Vec<_>>();
             vec![
                 detection.id.clone(),
+                detection.group.clone().unwrap_or_default(),
                 detection.severity.to_string(),
                 detection.title.clone(),
                 detection.attack.join(" "),
@@ -63,7 +64,7 @@ fn list(catalog: &Catalog, printer: &Printer) -> anyhow::Result<()> {
             text,
             "{}",
             plain_table(
-                &["id", "severity", "title", "attack", "parameters"],
+                &["id", "group", "severity", "title", "attack", "parameters"],
                 &[],
                 rows
             )
@@ -77,10 +78,12 @@ fn list(catalog: &Catalog, printer: &Printer) -> anyhow::Result<()> {
                 .collect::<Vec<_>>();
             let line = serde_json::json!({
                 "id": detection.id,
+                "group": detection.group,
                 "severity": detection.severity,
                 "title": detection.title,
                 "attack": detection.attack,
                 "parameters": parameters,
+                "fields": detection.fields.iter().map(|(name, _)| name).collect::<Vec<_>>(),
                 "description": detection.description,
                 "false_positives": detection.false_positives,
             });

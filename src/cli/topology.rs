@@ -89,6 +89,12 @@ pub(super) struct ShowArgs {
     addresses: AddressArgs,
 }
 
+impl TopologyCommand {
+    pub(super) fn gives_findings(&self) -> bool {
+        matches!(self, Self::Audit(_))
+    }
+}
+
 pub(super) async fn run(
     command: TopologyCommand,
     _global: &GlobalArgs,

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Serialize, Serializer};
+use chrono::{DateTime, Utc};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 /// How bad a finding is.
@@ -65,8 +67,49 @@ impl Serialize for Severity {
     }
 }
 
+impl<'de> Deserialize<'de> for Severity {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        word.parse().map_err(D::Error::custom)
+    }
+}
+
+/// Where a finding stands between one run and the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// The run before did not have it.
+    New,
+    /// The run before had it, and it goes on.
+    Ongoing,
+    /// The run before had it, and it does not go on.
+    Resolved,
+}
+
+impl Status {
+    /// The word of the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Ongoing => "ongoing",
+            Self::Resolved => "resolved",
+        }
+    }
+}
+
+/// What runs that remember one another know of a finding. These keys stand after those of the finding itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Life {
+    /// Where it stands.
+    pub status: Status,
+    /// The start of the window in which it was found first.
+    pub opened_at: DateTime<Utc>,
+    /// Why it is resolved.
+    pub resolution: Option<String>,
+}
+
 /// One finding. As NDJSON it has these keys, in this order, null where unknown.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[expect(
     missing_docs,
     reason = "the names are AWS's own words and the contract's; the struct's comment says what they hold"
@@ -99,6 +142,9 @@ pub struct Finding {
     pub evidence: Map<String, Value>,
     /// The policy's reason, if the owner expects it.
     pub expected_by: Option<String>,
+    /// Only in runs that remember one another.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub life: Option<Life>,
 }
 
 /// The keys of a finding, in order.
@@ -130,4 +176,9 @@ const KEYS: [&str; 22] = [
 /// The keys of a finding, in order.
 pub fn finding_keys() -> [&'static str; 22] {
     KEYS
+}
+
+/// The keys that a finding's [`Life`] adds, in order.
+pub fn life_keys() -> [&'static str; 3] {
+    ["status", "opened_at", "resolution"]
 }

@@ -5,14 +5,19 @@
 //! a finding's key fill it; `evidence` is a struct.
 
 mod catalog;
+mod cite;
 mod finding;
+mod life;
 mod query;
 mod run;
+mod suggest;
 
 pub use catalog::Catalog;
-pub use finding::{Finding, Severity, finding_keys};
+pub use finding::{Finding, Life, Severity, Status, finding_keys, life_keys};
+pub use life::{Next, Ran, Run};
 pub use query::{Detection, Parameter, ParameterValue};
 pub use run::{Detected, Window, run};
+pub use suggest::{Origin, Seen, Suggestion, suggest};
 
 use std::path::PathBuf;
 
@@ -21,13 +26,13 @@ use thiserror::Error;
 /// What went wrong with a detection.
 #[derive(Debug, Error)]
 pub enum DetectError {
-    /// No detection has that id.
-    #[error("no detection `{id}`; there are {}", known.join(", "))]
+    /// No detection and no group has that name.
+    #[error("no detection or group is named `{name}`; the groups are {}", groups.join(", "))]
     UnknownDetection {
         /// What was asked for.
-        id: String,
-        /// What there is.
-        known: Vec<String>,
+        name: String,
+        /// The groups there are.
+        groups: Vec<String>,
     },
     /// No detection that was asked for has that parameter.
     #[error("no parameter `{name}`; {}", if known.is_empty() { "there are none".to_owned() } else { format!("there are {}", known.join(", ")) })]
@@ -72,6 +77,12 @@ pub enum DetectError {
         id: String,
         /// Why.
         source: Box<crate::session::SessionError>,
+    },
+    /// What was kept of a run of detections is not readable.
+    #[error("a run of detections that the lake keeps can't be read")]
+    Run {
+        /// Why.
+        source: std::io::Error,
     },
     /// The answer has a column that a finding can't be made of.
     #[error("detection `{id}`: column `{column}`: {detail}")]

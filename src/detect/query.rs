@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use datafusion::common::ScalarValue;
 
 use super::{DetectError, Severity};
+use crate::batch::flows_schema;
 
 /// A detection as its file says.
 #[derive(Debug, Clone)]
@@ -13,12 +14,16 @@ pub struct Detection {
     pub id: String,
     /// One line for a reader.
     pub title: String,
+    /// What it is run with: `core` is run where nothing is named, and so is what has no group.
+    pub group: Option<String>,
     /// What a finding is rated where its row doesn't say.
     pub severity: Severity,
     /// MITRE ATT&CK techniques.
     pub attack: Vec<String>,
     /// What the `SELECT` can be told, with defaults.
     pub parameters: Vec<Parameter>,
+    /// Columns of `flows` that version 2 lacks and it needs, each with what it can't tell without.
+    pub fields: Vec<(String, String)>,
     /// The keys that one finding is about; its fingerprint is made of them.
     pub finding_key: Vec<String>,
     /// What it looks for.
@@ -94,10 +99,12 @@ impl ParameterValue {
     }
 }
 
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 9] = [
     "title",
+    "group",
     "severity",
     "attack",
+    "fields",
     "parameters",
     "finding_key",
     "description",
@@ -184,9 +191,40 @@ impl Detection {
                 }
             }
         }
+        let mut fields = Vec::new();
+        if let Some((line, lines)) = values.get("fields") {
+            for (offset, content) in lines
+                .iter()
+                .enumerate()
+                .filter(|(_, content)| !content.is_empty())
+            {
+                let field = content
+                    .split_once('=')
+                    .map(|(name, without)| (name.trim().to_owned(), without.trim().to_owned()));
+                match field {
+                    Some((name, _)) if flows_schema().index_of(&name).is_err() => {
+                        return Err(wrong(
+                            line + offset,
+                            format!("`{name}` is no column of `flows`"),
+                        ));
+                    }
+                    Some(field) => fields.push(field),
+                    None => {
+                        return Err(wrong(
+                            line + offset,
+                            format!(
+                                "expected `column = what can't be told without it`, got `{content}`"
+                            ),
+                        ));
+                    }
+                }
+            }
+        }
         Ok(Self {
             id: id.to_owned(),
             title: required("title")?,
+            group: Some(prose("group")).filter(|group| !group.is_empty()),
+            fields,
             severity,
             attack: prose("attack")
                 .split_whitespace()
@@ -274,7 +312,7 @@ SELECT 1
         let error = Detection::parse("odd", "-- title: x\n-- colour: red\nSELECT 1").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "detection `odd`: line 2: unknown key `colour`; expected one of title severity attack parameters finding_key description \
+            "detection `odd`: line 2: unknown key `colour`; expected one of title group severity attack fields parameters finding_key description \
              false_positives"
         );
     }

@@ -8,6 +8,7 @@ use datafusion::common::ScalarValue;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use super::cite::cite;
 use super::{DetectError, Detection, Finding, Severity};
 use crate::session::{Session, timestamp_scalar};
 
@@ -71,7 +72,9 @@ pub async fn run(
             id: detection.id.clone(),
             source: Box::new(source.into()),
         })? {
-            findings.push(finding(detection, row)?);
+            let mut finding = finding(detection, row)?;
+            cite(&mut finding, session.history());
+            findings.push(finding);
         }
     }
     findings.sort_by(|a, b| {
@@ -181,6 +184,7 @@ fn finding(detection: &Detection, mut row: Map<String, Value>) -> Result<Finding
         reason,
         evidence,
         expected_by,
+        life: None,
     };
     finding.fingerprint = fingerprint(detection, &finding);
     Ok(finding)

@@ -10,18 +10,26 @@
 //! A run that is killed leaves files that nothing refers to, no more.
 
 mod error;
+mod feed;
+mod follow;
+mod pause;
 mod progress;
 mod read;
 mod run;
+mod stop;
 mod summary;
+
+use std::time::Duration;
 
 use crate::decode::Header;
 use crate::lake::Lake;
 use crate::source::{Selection, Source};
 
 pub use error::IngestError;
+pub use follow::{Inputs, Pace, QueueInput};
 pub use progress::{Fate, Progress};
-pub use summary::{IngestSummary, Notes};
+pub use stop::{Stop, Stopper, stopper};
+pub use summary::{IngestSummary, MessageCounts, Notes};
 
 /// How much a run takes on at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +44,8 @@ pub struct Limits {
     pub kept_bytes: usize,
     /// Memory for the coverage of a batch.
     pub held_bytes: usize,
+    /// A batch is committed when its first object has waited for so long, however small it is; without it, when it is full.
+    pub commit_every: Option<Duration>,
 }
 
 impl Default for Limits {
@@ -46,16 +56,14 @@ impl Default for Limits {
             batch_rows: 4 << 20,
             kept_bytes: 192 << 20,
             held_bytes: 32 << 20,
+            commit_every: None,
         }
     }
 }
 
 impl Limits {
     /// A bucket answers slowly and many at a time; a disk feeds as many as there are to decode.
-    fn at_a_time(&self, sources: &[(Source, Selection)]) -> usize {
-        let is_remote = sources
-            .iter()
-            .any(|(source, _)| source.describe().starts_with("s3://"));
+    fn at_a_time(&self, is_remote: bool) -> usize {
         let by_place = || {
             let threads = std::thread::available_parallelism().map_or(2, usize::from);
             if is_remote {
@@ -74,6 +82,8 @@ pub struct Ingest {
     lake: Lake,
     log_format: Option<Header>,
     limits: Limits,
+    retry: bool,
+    stop: Stop,
 }
 
 impl Ingest {
@@ -83,6 +93,8 @@ impl Ingest {
             lake,
             log_format: None,
             limits: Limits::default(),
+            retry: false,
+            stop: Stop::default(),
         }
     }
 
@@ -100,6 +112,20 @@ impl Ingest {
         self
     }
 
+    /// Tries objects again that were set aside before.
+    #[must_use]
+    pub fn with_retry(mut self) -> Self {
+        self.retry = true;
+        self
+    }
+
+    /// Ends early when it is asked to: what is in hand is finished and committed.
+    #[must_use]
+    pub fn with_stop(mut self, stop: Stop) -> Self {
+        self.stop = stop;
+        self
+    }
+
     /// Reads all that the sources list and the lake does not have.
     ///
     /// Objects that cannot be read are in the summary, not in the error: if nothing at all could be read is for the caller to judge.
@@ -111,6 +137,35 @@ impl Ingest {
         sources: Vec<(Source, Selection)>,
         progress: &dyn Progress,
     ) -> Result<IngestSummary, IngestError> {
-        Box::pin(run::Run::new(self, progress, &sources).run(sources)).await
+        let inputs = Inputs {
+            sources,
+            ..Inputs::default()
+        };
+        self.run_once(inputs, progress).await
+    }
+
+    /// Reads all that the inputs have now, queues included, and the lake does not have.
+    ///
+    /// # Errors
+    /// An input or the lake fails as a whole.
+    pub async fn run_once(
+        &self,
+        inputs: Inputs,
+        progress: &dyn Progress,
+    ) -> Result<IngestSummary, IngestError> {
+        Box::pin(follow::once(self, inputs, progress)).await
+    }
+
+    /// Reads all that the inputs have and what comes, until it is asked to stop.
+    ///
+    /// # Errors
+    /// Something lasting stands in the way. What was committed before stays.
+    pub async fn follow(
+        &self,
+        inputs: Inputs,
+        pace: Pace,
+        progress: &dyn Progress,
+    ) -> Result<IngestSummary, IngestError> {
+        Box::pin(follow::follow(self, inputs, pace, progress)).await
     }
 }

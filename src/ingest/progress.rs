@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::lake::Committed;
+use crate::telemetry;
 
 /// What became of one object in this run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +80,7 @@ impl Reported {
         );
         if fetched > self.fetched {
             progress.fetched(fetched - self.fetched);
+            telemetry::fetched(fetched - self.fetched);
             self.fetched = fetched;
         }
         if decoded > self.decoded {

@@ -25,13 +25,24 @@ pub(super) enum Ending {
     /// What was fetched cannot be read: no use to try again.
     Unreadable { reason: String },
     /// It could not be fetched: it says nothing about the object.
-    NotFetched { reason: String },
+    NotFetched {
+        reason: String,
+        whereabouts: Whereabouts,
+    },
     /// The source is to be given up.
     SourceFailed(SourceError),
     /// The lake is to be given up.
     LakeFailed(LakeError),
     /// The run was over before the object was.
     Stopped,
+}
+
+/// Whether an object that could not be fetched is still there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whereabouts {
+    Unknown,
+    /// It is not there any more.
+    Gone,
 }
 
 impl Ending {
@@ -43,18 +54,32 @@ impl Ending {
     }
 }
 
+/// Reads an object. If it is not what was told any more, `object` becomes what it is now.
 pub(super) async fn read(
     source: Source,
-    object: Object,
+    object: &mut Object,
     options: ReadOptions,
     rows: ObjectRows,
     meter: Arc<Meter>,
 ) -> Ending {
-    let raw = match source.fetch(&object).await {
+    let mut fetched = source.fetch(object).await;
+    if matches!(fetched, Err(SourceError::Changed { .. }))
+        && let Ok(Some(now)) = source.look(&object.key).await
+    {
+        *object = now;
+        fetched = source.fetch(object).await;
+    }
+    let raw = match fetched {
         Ok(raw) => raw,
         Err(error) if error.is_object_only() => {
+            let whereabouts = if matches!(error, SourceError::Gone { .. }) {
+                Whereabouts::Gone
+            } else {
+                Whereabouts::Unknown
+            };
             return Ending::NotFetched {
                 reason: chain(&error),
+                whereabouts,
             };
         }
         Err(error) => return Ending::SourceFailed(error),
@@ -106,7 +131,10 @@ fn decode(
     let ending = match (refused, fetching.error(), result) {
         (Some(error), _, _) => Ending::LakeFailed(error),
         _ if meter.is_stopped() => Ending::Stopped,
-        (_, Some(reason), _) => Ending::NotFetched { reason },
+        (_, Some(reason), _) => Ending::NotFetched {
+            reason,
+            whereabouts: Whereabouts::Unknown,
+        },
         (_, _, Ok(decoded)) => {
             return Ending::Whole {
                 rows: Box::new(rows),
@@ -165,7 +193,7 @@ impl Read for Watched {
 }
 
 /// An error with its causes on one line.
-fn chain(error: &dyn Error) -> String {
+pub(super) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

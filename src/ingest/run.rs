@@ -1,20 +1,25 @@
 //! One run: objects on their way from the listing to the commit.
 
-use std::collections::{HashSet, VecDeque};
+mod judge;
+
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use futures::stream::{self, BoxStream, StreamExt};
+use futures::stream::{self, StreamExt};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
 
+use super::feed::{Feed, Receipt, Settled};
+use super::follow::Following;
 use super::progress::{Fate, Meter, Progress, Reported};
-use super::read::{self, Ending};
+use super::read::{self, Ending, Whereabouts};
 use super::summary::{IngestSummary, Tally};
 use super::{Ingest, IngestError};
 use crate::batch::ReadOptions;
-use crate::lake::{Append, Commit, LakeError, ObjectRecord, Outcome, Standing};
-use crate::source::{Listed, Object, Selection, Source, SourceError};
+use crate::lake::{Append, Commit, LakeError, ObjectRecord, Outcome};
+use crate::source::{Object, Outlook, Source};
 
 /// How often numbers are reported while nothing else happens.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
@@ -30,7 +35,8 @@ struct Job {
     once: bool,
 }
 
-type Listing = BoxStream<'static, (Source, Result<Listed, SourceError>)>;
+/// How much room there is for more objects: a feed that takes them out of a queue takes no more.
+pub(super) type Room = Arc<AtomicUsize>;
 
 pub(super) struct Run<'r> {
     ingest: &'r Ingest,
@@ -48,9 +54,21 @@ pub(super) struct Run<'r> {
     batch: Batch,
     committing: Option<(JoinHandle<Result<Commit, LakeError>>, Batch)>,
     /// To be read again, since their batch was not committed.
-    redo: VecDeque<Job>,
-    /// Keys on their way: two sources may overlap.
-    underway: HashSet<String>,
+    redo: VecDeque<(Job, Vec<Receipt>)>,
+    /// Keys on their way, and who wants to hear of them: two sources may overlap.
+    underway: HashMap<String, Vec<Receipt>>,
+    room: Room,
+    /// What has to be remembered where the same is listed again and again.
+    following: Option<Following>,
+    /// Why the feed ended, where that was not its plan.
+    ended_by: Option<IngestError>,
+}
+
+/// A run that is over.
+pub(super) struct Ended {
+    pub(super) summary: IngestSummary,
+    pub(super) result: Result<(), IngestError>,
+    pub(super) following: Option<Following>,
 }
 
 /// What is in the batch that is being put together.
@@ -58,15 +76,18 @@ pub(super) struct Run<'r> {
 struct Batch {
     jobs: Vec<Job>,
     tally: Tally,
+    /// When its first object was taken.
+    since: Option<Instant>,
 }
 
 impl<'r> Run<'r> {
     pub(super) fn new(
         ingest: &'r Ingest,
         progress: &'r dyn Progress,
-        sources: &[(Source, Selection)],
+        at_a_time: usize,
+        room: Room,
+        following: Option<Following>,
     ) -> Self {
-        let at_a_time = ingest.limits.at_a_time(sources);
         Self {
             ingest,
             progress,
@@ -82,51 +103,71 @@ impl<'r> Run<'r> {
             batch: Batch::default(),
             committing: None,
             redo: VecDeque::new(),
-            underway: HashSet::new(),
+            underway: HashMap::new(),
+            room,
+            following,
+            ended_by: None,
         }
     }
 
-    pub(super) async fn run(
-        mut self,
-        sources: Vec<(Source, Selection)>,
-    ) -> Result<IngestSummary, IngestError> {
+    pub(super) async fn run(mut self, feed: Feed) -> Ended {
         let started = Instant::now();
-        let listings = stream::iter(sources).flat_map(|(source, selection)| {
-            let listing = source.list(selection);
-            listing.map(move |listed| (source.clone(), listed))
-        });
-        let worked = self.work(listings.boxed()).await;
+        let worked = self.work(feed).await;
         self.reported.catch_up(&self.meter, self.progress);
         self.summary.bytes_fetched = self.reported.fetched;
         self.summary.seconds = started.elapsed().as_secs_f64();
-        match worked {
-            Ok(()) => Ok(self.summary),
-            Err(error) => {
+        let (summary, following) = (std::mem::take(&mut self.summary), self.following.take());
+        let result = match (worked, self.ended_by.take()) {
+            (Ok(()), None) => Ok(()),
+            (Ok(()), Some(error)) => Err(error),
+            (Err(error), _) => {
                 self.give_up().await;
                 Err(error)
             }
+        };
+        Ended {
+            summary,
+            result,
+            following,
         }
     }
 
-    async fn work(&mut self, mut listing: Listing) -> Result<(), IngestError> {
+    async fn work(&mut self, mut feed: Feed) -> Result<(), IngestError> {
         // What is in by now has to be known before the first object is judged.
         self.append = Some(self.ingest.lake.append().await?);
+        let mut stop = self.ingest.stop.clone();
         let mut is_listed = false;
         let mut report = tokio::time::interval(REPORT_EVERY);
         report.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
-            while let Some(job) = self
+            while let Some((job, receipts)) = self
                 .redo
                 .pop_front_if(|_| self.reading.len() < self.at_a_time)
             {
-                self.consider(job);
+                self.consider(job, receipts);
             }
-            let is_free = self.reading.len() < self.at_a_time && self.redo.is_empty();
+            let free = self.at_a_time.saturating_sub(self.reading.len());
+            self.room.store(free, Ordering::Relaxed);
+            let is_free = free > 0 && self.redo.is_empty();
             // As many as are being read may wait for a commit, no more.
             let can_wait = self.waiting.len() < self.at_a_time;
+            // At the end nothing is worth waiting for.
+            let due = self.commit_is_due().filter(|_| !is_listed);
             tokio::select! {
-                listed = listing.next(), if !is_listed && is_free => match listed {
-                    Some((source, listed)) => self.listed(source, listed?),
+                () = stop.asked_for(), if !is_listed => {
+                    tracing::debug!("nothing new is begun");
+                    is_listed = true;
+                    feed = stream::empty().boxed();
+                }
+                fed = feed.next(), if !is_listed && is_free => match fed {
+                    Some(Ok(fed)) => self.fed(fed),
+                    // Whoever follows has work in hand that is good; a single run is all or nothing.
+                    Some(Err(error)) if self.following.is_some() => {
+                        self.ended_by = Some(error);
+                        is_listed = true;
+                        feed = stream::empty().boxed();
+                    }
+                    Some(Err(error)) => return Err(error),
                     None => is_listed = true,
                 },
                 Some(read) = self.reading.join_next(), if !self.reading.is_empty() && can_wait => {
@@ -134,6 +175,7 @@ impl<'r> Run<'r> {
                     self.waiting.push_back((job, ending));
                 }
                 committed = join(&mut self.committing), if self.committing.is_some() => self.committed(committed)?,
+                () = until(due), if due.is_some() && self.committing.is_none() => self.commit(),
                 _ = report.tick(), if !self.reading.is_empty() || self.committing.is_some() => {
                     self.reported.catch_up(&self.meter, self.progress);
                 }
@@ -153,71 +195,10 @@ impl<'r> Run<'r> {
         }
     }
 
-    fn listed(&mut self, source: Source, listed: Listed) {
-        let object = match listed {
-            Listed::Object(object) => object,
-            Listed::Skipped { key, reason } => {
-                self.progress.done(&key, Fate::Skipped { reason: &reason });
-                self.summary.skip(reason);
-                return;
-            }
-        };
-        if self.ingest.lake.holds(&object.key) {
-            self.summary.skip("a part of the lake itself".to_owned());
-            return;
-        }
-        self.summary.listed += 1;
-        // Only what comes through a pipe has no time, and only that has the same name for other contents each time.
-        let once = object.modified.is_none();
-        let key = if once {
-            format!("{}#{}", object.key, object.etag)
-        } else {
-            object.key.clone()
-        };
-        self.consider(Job {
-            source,
-            object,
-            key,
-            once,
-        });
-    }
-
-    /// Starts to read an object, unless it has been looked at.
-    fn consider(&mut self, job: Job) {
-        match self.ingest.lake.standing(&job.key, &job.object.etag) {
-            standing if !self.is_wanted(standing) => self.count_known(job.key, standing),
-            _ if self.underway.insert(job.key.clone()) => self.start(job),
-            // Two sources list it.
-            _ => self.summary.listed -= 1,
-        }
-    }
-
-    /// Whether to read an object. With a format given, what could not be read without it is tried again.
-    fn is_wanted(&self, standing: Standing) -> bool {
-        match standing {
-            Standing::New => true,
-            Standing::Known(Outcome::SetAside | Outcome::Skipped) => {
-                self.ingest.log_format.is_some()
-            }
-            Standing::Known(Outcome::Ingested) | Standing::Changed => false,
-        }
-    }
-
-    fn count_known(&mut self, key: String, standing: Standing) {
-        match standing {
-            Standing::Known(Outcome::Ingested) => self.summary.already_in += 1,
-            Standing::Known(_) => self.summary.known_bad += 1,
-            Standing::Changed | Standing::New => {
-                let reason = "it has changed since it was ingested";
-                self.summary.changed.add(key, reason.to_owned());
-            }
-        }
-    }
-
-    /// While we read the object, another writer has ingested it.
-    fn overtaken(&mut self, job: Job, standing: Standing) {
-        self.underway.remove(&job.key);
-        self.count_known(job.key, standing);
+    /// When the batch is old enough to be committed as it is.
+    fn commit_is_due(&self) -> Option<Instant> {
+        let age = self.ingest.limits.commit_every?;
+        self.batch.since?.checked_add(age)
     }
 
     fn start(&mut self, job: Job) {
@@ -230,8 +211,9 @@ impl<'r> Run<'r> {
         };
         let meter = Arc::clone(&self.meter);
         self.reading.spawn(async move {
-            let ending =
-                read::read(job.source.clone(), job.object.clone(), options, rows, meter).await;
+            let mut job = job;
+            let source = job.source.clone();
+            let ending = read::read(source, &mut job.object, options, rows, meter).await;
             (job, ending)
         });
     }
@@ -285,6 +267,9 @@ impl<'r> Run<'r> {
                 }
                 self.progress
                     .done(&job.key, Fate::SetAside { reason: &reason });
+                if self.following.is_some() {
+                    tracing::warn!(object = %job.key, reason, "set an object aside");
+                }
                 self.batch.tally.set_aside(job.key.clone(), reason);
             }
             Ending::NotAFlowLog { reason } => {
@@ -300,18 +285,31 @@ impl<'r> Run<'r> {
                     .done(&job.key, Fate::Skipped { reason: &reason });
                 self.batch.tally.skipped(reason);
             }
-            Ending::NotFetched { reason } => {
-                self.progress
-                    .done(&job.key, Fate::Deferred { reason: &reason });
-                self.underway.remove(&job.key);
-                self.summary.deferred.add(job.key, reason);
+            Ending::NotFetched {
+                reason,
+                whereabouts,
+            } => {
+                self.put_off(&job, reason, whereabouts);
                 return Ok(());
             }
-            Ending::SourceFailed(error) => return Err(error.into()),
+            Ending::SourceFailed(error) => {
+                // Whoever follows hears of lasting trouble with the source itself from its listing or its queue.
+                let has_receipts = self
+                    .underway
+                    .get(&job.key)
+                    .is_some_and(|receipts| !receipts.is_empty());
+                let goes_on = self.following.is_some() && error.outlook() != Outlook::Stays;
+                if !has_receipts && !goes_on {
+                    return Err(error.into());
+                }
+                self.put_off(&job, error.to_string(), Whereabouts::Unknown);
+                return Ok(());
+            }
             Ending::LakeFailed(error) => return Err(error.into()),
             Ending::Stopped => return Ok(()),
         }
         let once = job.once;
+        self.batch.since.get_or_insert_with(Instant::now);
         self.batch.jobs.push(job);
         if once || self.is_full() {
             self.commit();
@@ -350,16 +348,40 @@ impl<'r> Run<'r> {
         &mut self,
         (commit, batch): (Result<Commit, LakeError>, Batch),
     ) -> Result<(), IngestError> {
-        for job in &batch.jobs {
-            self.underway.remove(&job.key);
-        }
         match commit? {
             Commit::Done(committed) => {
                 self.progress.committed(&committed);
+                tracing::info!(
+                    batch = committed.batch,
+                    objects = committed.objects,
+                    rows = committed.rows,
+                    bytes = committed.bytes,
+                    "committed a batch"
+                );
+                batch.tally.tell();
                 batch.tally.add_to(&mut self.summary);
-                self.summary.batches.push(committed);
+                self.summary.commits += 1;
+                for job in &batch.jobs {
+                    self.settle_all(&job.key, Settled::Done);
+                }
+                match &mut self.following {
+                    Some(following) => {
+                        for job in &batch.jobs {
+                            following.later.forget(&job.key);
+                            following.took(job.object.modified);
+                        }
+                        following.tell_lag();
+                    }
+                    None => self.summary.batches.push(committed),
+                }
             }
-            Commit::Overtaken => self.redo.extend(batch.jobs),
+            Commit::Overtaken => {
+                for job in batch.jobs {
+                    // Whoever brought it waits on.
+                    let receipts = self.underway.remove(&job.key).unwrap_or_default();
+                    self.redo.push_back((job, receipts));
+                }
+            }
         }
         Ok(())
     }
@@ -382,6 +404,14 @@ impl<'r> Run<'r> {
         if let Some(append) = self.append {
             append.abort().await;
         }
+    }
+}
+
+/// Sleeps until then; for ever without a time.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
     }
 }
 

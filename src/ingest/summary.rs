@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::batch::Decoded;
 use crate::lake::Committed;
+use crate::telemetry::{self, ObjectOutcome};
 
 /// How many objects are named one by one; of a folder full of the wrong files the rest is only counted.
 const NAMED: usize = 1000;
@@ -38,7 +39,7 @@ impl Notes {
 
     fn merge(&mut self, other: Self) {
         self.count += other.count;
-        let room = NAMED - self.named.len();
+        let room = NAMED.saturating_sub(self.named.len());
         self.named.extend(other.named.into_iter().take(room));
     }
 }
@@ -76,8 +77,31 @@ pub struct IngestSummary {
     pub bytes_inflated: u64,
     /// How long it took.
     pub seconds: f64,
-    /// What was committed.
+    /// What was committed; while following, which may take a year, only how often.
     pub batches: Vec<Committed>,
+    /// How often something was committed.
+    pub commits: u64,
+    /// What became of a queue's messages.
+    pub messages: MessageCounts,
+}
+
+/// What became of a queue's messages.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MessageCounts {
+    /// All that they told of is in the lake, or is not wanted.
+    pub deleted: u64,
+    /// They will be handed out again.
+    pub returned: u64,
+    /// They were left for the dead-letter queue, by id, and why.
+    pub not_understood: Notes,
+}
+
+impl MessageCounts {
+    pub(super) fn merge(&mut self, other: Self) {
+        self.deleted += other.deleted;
+        self.returned += other.returned;
+        self.not_understood.merge(other.not_understood);
+    }
 }
 
 impl IngestSummary {
@@ -91,6 +115,29 @@ impl IngestSummary {
 
     pub(super) fn skip(&mut self, reason: String) {
         count(&mut self.skipped, reason, 1);
+    }
+
+    /// Adds what an earlier part of the same run came to.
+    pub(super) fn add_earlier(&mut self, earlier: Self) {
+        self.listed += earlier.listed;
+        self.objects += earlier.objects;
+        self.rows += earlier.rows;
+        self.nodata += earlier.nodata;
+        self.skipdata += earlier.skipdata;
+        self.bad_lines += earlier.bad_lines;
+        for (reason, objects) in earlier.skipped {
+            count(&mut self.skipped, reason, objects);
+        }
+        self.set_aside.merge(earlier.set_aside);
+        self.already_in += earlier.already_in;
+        self.known_bad += earlier.known_bad;
+        self.changed.merge(earlier.changed);
+        self.bytes_fetched += earlier.bytes_fetched;
+        self.bytes_inflated += earlier.bytes_inflated;
+        self.seconds += earlier.seconds;
+        self.batches.splice(0..0, earlier.batches);
+        self.commits += earlier.commits;
+        self.messages.merge(earlier.messages);
     }
 }
 
@@ -136,6 +183,18 @@ impl Tally {
 
     pub(super) fn set_aside(&mut self, key: String, reason: String) {
         self.set_aside.add(key, reason);
+    }
+
+    /// Counts for whoever listens.
+    pub(super) fn tell(&self) {
+        telemetry::committed(self.rows, self.bad_lines);
+        for (outcome, count) in [
+            (ObjectOutcome::Ingested, self.objects),
+            (ObjectOutcome::SetAside, self.set_aside.count),
+            (ObjectOutcome::Skipped, self.skipped.values().sum()),
+        ] {
+            telemetry::objects(outcome, count);
+        }
     }
 
     pub(super) fn add_to(self, summary: &mut IngestSummary) {

@@ -11,29 +11,18 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use chrono::Utc;
-use deltalake_core::DeltaTableError;
-use deltalake_core::kernel::transaction::TransactionError;
-use deltalake_core::kernel::{Action, Add};
+use futures::FutureExt;
 use uuid::Uuid;
 
 use super::progress::{self, Outcome, Standing};
 use super::rows::ObjectRows;
 use super::side::{self, ObjectRecord, Side};
 use super::writer::{DataWriter, StagedFile};
-use super::{Lake, LakeError, table};
+use super::{Lake, LakeError, care, land, table};
 use crate::decode::BadLine;
-
-/// How often a commit is tried that fails for other reasons than that somebody was faster.
-const MAX_FAILURES: u32 = 6;
-
-/// How often it is tried at all.
-const MAX_TRIES: u32 = 100;
-
-const MAX_PAUSE: Duration = Duration::from_secs(2);
 
 /// A batch being put together. To be committed or aborted: one that is dropped leaves files that nothing refers to.
 pub struct Append {
@@ -230,6 +219,10 @@ impl Append {
 
 impl Batch {
     async fn commit(mut self) -> Result<Commit, LakeError> {
+        if let Err(error) = land::refuse_old(&self.lake.inner.place, &self.staged) {
+            self.delete().await;
+            return Err(error);
+        }
         loop {
             if let Err(error) = self.stage_side().await {
                 self.delete().await;
@@ -300,20 +293,7 @@ impl Batch {
 
     /// Commits; nothing if another attempt has the batch's number.
     async fn land(&self) -> Result<Option<u64>, LakeError> {
-        let mut failures = 0;
-        for tries in 1.. {
-            let error = match self.try_to_land().await {
-                Ok(landed) => return Ok(landed),
-                Err(error) => error,
-            };
-            failures += u32::from(!is_conflict(&error));
-            if failures == MAX_FAILURES || tries == MAX_TRIES {
-                return Err(error);
-            }
-            tracing::debug!(batch = self.number, tries, %error, "a commit did not land, or nobody said so");
-            tokio::time::sleep(pause(tries)).await;
-        }
-        Ok(None)
+        land::until_known(|| self.try_to_land().boxed()).await
     }
 
     async fn try_to_land(&self) -> Result<Option<u64>, LakeError> {
@@ -323,11 +303,13 @@ impl Batch {
             .await
             .map_err(table::failed(place, "read"))?;
         if last >= self.number {
-            let (won, _) = progress::attempts(place, &latest, self.number - 1).await?;
+            let won = progress::attempts(place, &latest, self.number - 1)
+                .await?
+                .won;
             let ours = won.get(&self.number).is_some_and(|won| *won == self.name());
             return Ok(ours.then(|| latest.version().unwrap_or_default()));
         }
-        let actions = self.staged.iter().map(add).collect();
+        let actions = self.staged.iter().map(|file| file.add(true)).collect();
         let version = table::commit(&latest, self.number, &self.name(), actions).await;
         version.map(Some).map_err(table::failed(place, "commit to"))
     }
@@ -344,6 +326,7 @@ impl Batch {
             published.is_ok().then_some(name),
             &self.objects,
         );
+        care::checkpoint_if_overdue(&self.lake, version).await;
         Committed {
             batch: self.number,
             version: i64::try_from(version).unwrap_or(i64::MAX),
@@ -353,42 +336,4 @@ impl Batch {
             bytes: self.staged.iter().map(|file| file.size).sum(),
         }
     }
-}
-
-fn add(file: &StagedFile) -> Action {
-    Action::Add(Add {
-        path: file.path.clone(),
-        partition_values: [(
-            table::PARTITION.to_owned(),
-            file.date.map(|date| date.to_string()),
-        )]
-        .into(),
-        size: i64::try_from(file.size).unwrap_or(i64::MAX),
-        modification_time: Utc::now().timestamp_millis(),
-        data_change: true,
-        stats: Some(file.stats.clone()),
-        ..Add::default()
-    })
-}
-
-fn is_conflict(error: &LakeError) -> bool {
-    let LakeError::Table { source, .. } = error else {
-        return false;
-    };
-    matches!(
-        **source,
-        DeltaTableError::VersionAlreadyExists(_)
-            | DeltaTableError::Transaction {
-                source: TransactionError::MaxCommitAttempts(_)
-            }
-    )
-}
-
-/// Longer each time, and never the same for two writers.
-fn pause(tries: u32) -> Duration {
-    let longest = Duration::from_millis(20)
-        .saturating_mul(1 << tries.min(10))
-        .min(MAX_PAUSE);
-    let (_, random) = Uuid::new_v4().as_u64_pair();
-    longest.mul_f64(0.5 + 0.5 * f64::from(u8::try_from(random & 0xff).unwrap_or(u8::MAX)) / 255.0)
 }

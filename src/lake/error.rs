@@ -92,11 +92,16 @@ pub enum LakeError {
     },
     /// Two writers could both believe that they have committed.
     #[error(
-        "the store of `{uri}` ignores `If-None-Match: *`: two writers could overwrite each other's commits"
+        "the store of `{uri}` ignores `If-None-Match: *`: of {creators} who created one object, {winners} were told that it is theirs; \
+         two writers could overwrite each other's commits"
     )]
     NoConditionalPut {
         /// Where it is.
         uri: String,
+        /// How many tried to create one object.
+        creators: usize,
+        /// How many were told that they had.
+        winners: usize,
     },
     /// One object of the lake could not be read or written.
     #[error("cannot {doing} `{path}`: {}", explain(error))]
@@ -136,6 +141,46 @@ pub enum LakeError {
         /// What is missing.
         what: String,
     },
+    /// Whoever cleans up may have taken its files for left behind.
+    #[error(
+        "a commit to the lake at `{uri}` comes too late: its first file was begun more than {hours} hours ago"
+    )]
+    TooLate {
+        /// The lake.
+        uri: String,
+        /// How old a file may be when it is committed.
+        hours: u64,
+    },
+    /// Files that somebody may still need would be deleted.
+    #[error("cannot keep files that nobody needs in the lake at `{uri}` for {retain}: {why}")]
+    Retention {
+        /// The lake.
+        uri: String,
+        /// What was asked for.
+        retain: String,
+        /// What stands against it.
+        why: String,
+    },
+    /// A newer flowscout has written to it.
+    #[error("cannot {doing} the lake at `{uri}`: its column `{column}` {what}")]
+    Column {
+        /// `compact` or `write to`.
+        doing: &'static str,
+        /// The lake.
+        uri: String,
+        /// The column.
+        column: String,
+        /// What is the matter with it.
+        what: String,
+    },
+    /// Others were faster each time.
+    #[error("gave up on {what} of the lake at `{uri}`: others changed the same files each time")]
+    Overtaken {
+        /// `compaction` or `expiry`.
+        what: &'static str,
+        /// The lake.
+        uri: String,
+    },
     /// A background task panicked, or the program is being shut down.
     #[error("the work on `{uri}` was given up")]
     GivenUp {
@@ -147,6 +192,19 @@ pub enum LakeError {
 }
 
 impl LakeError {
+    /// Whether it is the network, or a store that is busy or failing: what passes by itself.
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Unwritable { error, .. }
+            | Self::Unreachable { error, .. }
+            | Self::Store { error, .. } => is_passing(error),
+            Self::Table { source, .. } => {
+                causes_of_type::<object_store::Error>(&**source).is_some_and(is_passing)
+            }
+            _ => false,
+        }
+    }
+
     /// What to try, where there is something.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
@@ -170,6 +228,12 @@ impl LakeError {
             Self::Damaged { .. } => {
                 "was something deleted by hand? if it is lost, ingest into a new lake"
             }
+            Self::TooLate { .. } => "run it again: nothing of it is in",
+            Self::Column { .. } => "a newer flowscout has written to it: use that one",
+            Self::Retention { .. } => {
+                "`--force` does it all the same: be sure that nothing reads or writes the lake meanwhile"
+            }
+            Self::Overtaken { .. } => "run it again",
             Self::Unwritable { error, .. }
             | Self::Unreachable { error, .. }
             | Self::Store { error, .. } => return of_store(error),
@@ -179,6 +243,33 @@ impl LakeError {
         };
         Some(hint.to_owned())
     }
+}
+
+/// A store that gives no answer, or one that it is busy; not one that refuses, nor a disk.
+fn is_passing(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::Generic { store: "S3", .. })
+        && s3_answer(error).is_none_or(|(code, _)| {
+            matches!(
+                code.as_str(),
+                "InternalError"
+                    | "ServiceUnavailable"
+                    | "SlowDown"
+                    | "RequestTimeout"
+                    | "Throttling"
+            )
+        })
+}
+
+/// The first among an error and its causes that is of this type.
+fn causes_of_type<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
 }
 
 fn of_store(error: &object_store::Error) -> Option<String> {

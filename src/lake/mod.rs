@@ -11,6 +11,8 @@
 //! _flowscout/topology/{time}-{hash}      snapshots of the network
 //! ```
 //!
+//! What happens to the files later: [`Lake::compact`], [`Lake::expire`], [`Lake::vacuum`], [`Lake::verify`].
+//!
 //! Every object contributes all its rows exactly once or none: how, [`Append`] and its neighbours say.
 //!
 //! ```
@@ -56,14 +58,19 @@
 //! ```
 
 mod append;
+mod care;
+mod columns;
 mod durable;
 mod encode;
 mod error;
 mod info;
+mod land;
 mod parquet;
 mod place;
+mod probe;
 mod progress;
 mod rows;
+mod runs;
 mod s3;
 mod side;
 mod snapshot;
@@ -74,6 +81,7 @@ mod uri;
 mod writer;
 
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use deltalake_core::DeltaTable;
@@ -82,22 +90,31 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use place::{Contents, Missing, Place};
-use progress::{Attempts, Progress};
+use progress::{Attempts, Progress, Told};
 use side::Side;
 
 use crate::source::S3Settings;
 
 pub use append::{Append, Commit, Committed};
+pub use care::{
+    Compact, CompactGroup, Compacted, Deletions, Expire, Expired, Mode, Vacuum, Vacuumed, Verified,
+    Verify,
+};
 pub use error::LakeError;
 pub use info::LakeInfo;
+pub use probe::{Creation, Probe};
 pub use progress::{Outcome, Standing};
 pub use rows::ObjectRows;
+pub use runs::Runs;
 pub use side::ObjectRecord;
 pub(crate) use side::{bad_lines as bad_lines_batch, objects as objects_batch};
 pub use snapshot::{Columns, DataFile, LakeSnapshot};
 pub use stats::{ColumnStats, StatValue};
 pub use topology::Put;
 pub use uri::LakeUri;
+
+/// The objects of so many batches are in memory by name before they are hashes.
+const CAUGHT_UP_AT_A_TIME: usize = 256;
 
 /// Where we keep what is not rows.
 const SIDE: &str = "_flowscout";
@@ -113,6 +130,8 @@ struct Inner {
     table: Mutex<DeltaTable>,
     progress: RwLock<Progress>,
     snapshot: Mutex<Option<LakeSnapshot>>,
+    /// The version up to which it is known whether a checkpoint is due.
+    checkpoint_seen: AtomicU64,
 }
 
 impl fmt::Debug for Lake {
@@ -173,17 +192,33 @@ impl Lake {
             Contents::Table => Some(Box::pin(table::open(&place)).await?),
             _ => None,
         };
-        place.probe().await?;
+        place.refuse_unsafe().await?;
         let table = match existing {
-            Some(table) => table,
+            Some(table) => Box::pin(columns::add_missing(&place, table)).await?,
             None => Box::pin(table::create(&place)).await?,
         };
+        Ok(Self::new(place, table))
+    }
+
+    /// Opens a lake that is there to take care of it: it is brought up to date, and its store has to keep two writers apart.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be written to.
+    pub async fn open_for_care(uri: &LakeUri, settings: &S3Settings) -> Result<Self, LakeError> {
+        let (place, contents) = Place::find(uri, Missing::Refuse, settings).await?;
+        if contents != Contents::Table {
+            return Err(LakeError::NoLake { uri: place.uri });
+        }
+        let table = Box::pin(table::open(&place)).await?;
+        place.refuse_unsafe().await?;
+        let table = Box::pin(columns::add_missing(&place, table)).await?;
         Ok(Self::new(place, table))
     }
 
     fn new(place: Place, table: DeltaTable) -> Self {
         let inner = Inner {
             place,
+            checkpoint_seen: AtomicU64::new(table.version().unwrap_or_default()),
             table: Mutex::new(table),
             progress: RwLock::default(),
             snapshot: Mutex::default(),
@@ -225,7 +260,7 @@ impl Lake {
             return Ok(snapshot.clone());
         }
         let known = last.as_ref().and_then(LakeSnapshot::attempts);
-        let (attempts, _) = self.attempts(&table, known).await?;
+        let attempts = self.attempts(&table, known).await?.won;
         let snapshot = LakeSnapshot::read(&self.inner.place, table, Some(attempts)).await?;
         *last = Some(snapshot.clone());
         Ok(snapshot)
@@ -274,26 +309,56 @@ impl Lake {
         Ok(table.clone())
     }
 
-    /// The attempts that are in at the version of `table`, and those of them that are not published.
+    /// What is known of the attempts that are in at the version of `table`.
     async fn attempts(
         &self,
         table: &DeltaTable,
         known: Option<&Attempts>,
-    ) -> Result<(Attempts, Vec<String>), LakeError> {
+    ) -> Result<Told, LakeError> {
         let mut attempts = self.inner.progress().attempts.clone();
         if let Some(known) = known.filter(|known| known.len() > attempts.len()) {
             attempts.clone_from(known);
         }
         let through = attempts.last_key_value().map_or(0, |(batch, _)| *batch);
-        let (later, unpublished) = progress::attempts(&self.inner.place, table, through).await?;
-        attempts.extend(later);
-        Ok((attempts, unpublished))
+        let mut told = progress::attempts(&self.inner.place, table, through).await?;
+        attempts.append(&mut told.won);
+        told.won = attempts;
+        Ok(told)
+    }
+
+    /// Refuses a log that ends before what the ledger has as committed: its end was deleted or put back, and to go on would
+    /// ingest those objects again.
+    async fn refuse_lost_commits(&self, told: &Told) -> Result<(), LakeError> {
+        let last = |through: &Attempts| through.last_key_value().map_or(0, |(batch, _)| *batch);
+        if told.published <= last(&told.won) {
+            return Ok(());
+        }
+        // Unless it was committed since the table was read.
+        let place = &self.inner.place;
+        let reloaded = Box::pin(table::open(place)).await?;
+        let last = table::last_batch(&reloaded)
+            .await
+            .map_err(table::failed(place, "read"))?;
+        if last >= told.published {
+            return Ok(());
+        }
+        let published = told.published;
+        Err(LakeError::Damaged {
+            uri: place.uri.clone(),
+            what: format!("batch {published} was committed, and its log ends with batch {last}"),
+        })
     }
 
     /// Learns of the batches that others have committed, and publishes what they left unpublished.
     async fn catch_up(&self) -> Result<(), LakeError> {
         let table = self.table().await?;
-        let (attempts, unpublished) = self.attempts(&table, None).await?;
+        let told = self.attempts(&table, None).await?;
+        self.refuse_lost_commits(&told).await?;
+        let Told {
+            won: attempts,
+            unpublished,
+            ..
+        } = told;
         for attempt in &unpublished {
             tracing::info!(
                 attempt,
@@ -302,24 +367,20 @@ impl Lake {
             progress::publish(&self.inner.place, attempt).await?;
         }
         let through = self.inner.through();
-        let later = attempts
+        let later: Vec<String> = attempts
             .range(through + 1..)
-            .map(|(_, attempt)| attempt.clone());
-        let objects = side::read_all(
-            &self.inner.place,
-            later.collect(),
-            Side::Objects,
-            Some(progress::COLUMNS),
-        )
-        .await?;
-        let mut progress = self
-            .inner
-            .progress
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        objects
-            .iter()
-            .for_each(|objects| progress.note_all(objects));
+            .map(|(_, attempt)| attempt.clone())
+            .collect();
+        for some in later.chunks(CAUGHT_UP_AT_A_TIME) {
+            let place = &self.inner.place;
+            let columns = Some(progress::COLUMNS);
+            let objects = side::read_all(place, some.to_vec(), Side::Objects, columns).await?;
+            let mut progress = self.inner.progress_mut();
+            objects
+                .iter()
+                .for_each(|objects| progress.note_all(objects));
+        }
+        let mut progress = self.inner.progress_mut();
         progress.through = progress
             .through
             .max(attempts.last_key_value().map_or(0, |(batch, _)| *batch));
@@ -334,16 +395,19 @@ impl Inner {
         self.progress.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn progress_mut(&self) -> std::sync::RwLockWriteGuard<'_, Progress> {
+        self.progress
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn through(&self) -> i64 {
         self.progress().through
     }
 
     /// Remembers a batch of our own, which need not be read back if it is published.
     fn note(&self, batch: i64, published: Option<String>, objects: &[ObjectRecord]) {
-        let mut progress = self
-            .progress
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut progress = self.progress_mut();
         objects
             .iter()
             .for_each(|object| progress.note(&object.key, &object.etag, object.outcome));

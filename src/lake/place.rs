@@ -1,14 +1,13 @@
 //! The store that a lake lies in, and the lake's paths inside it.
 
-use std::path::{MAIN_SEPARATOR, Path as FilePath};
+use std::path::{MAIN_SEPARATOR, Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode};
+use object_store::{ObjectStore, ObjectStoreExt};
 use url::Url;
-use uuid::Uuid;
 
 use super::durable::{self, DurableLocal};
 use super::progress::short_hash;
@@ -44,6 +43,8 @@ pub(super) enum Contents {
     Nothing,
     /// Something else, for example this.
     Other(String),
+    /// A lake that has lost its log, for example this.
+    Remains(String),
 }
 
 /// Whether a missing folder is created.
@@ -90,6 +91,7 @@ impl Place {
         };
         match (&contents, missing) {
             (Contents::Table, _) => {}
+            (Contents::Remains(entry), _) => return Err(no_log(&shown, entry)),
             (_, Missing::Refuse) => return Err(LakeError::NoLake { uri: shown }),
             (Contents::Other(entry), Missing::Create) => {
                 return Err(LakeError::Occupied {
@@ -155,6 +157,9 @@ impl Place {
         });
         let first = surroundings.store(Patience::Short).map_err(refuse)?;
         let contents = look_in_bucket(&first, &root).await.map_err(refuse)?;
+        if let Contents::Remains(entry) = &contents {
+            return Err(no_log(&uri, entry));
+        }
         let store = Arc::new(surroundings.store(Patience::Long).map_err(refuse)?);
         Ok((
             Self {
@@ -238,52 +243,55 @@ impl Place {
         Ok(names)
     }
 
+    /// A path of the store as seen from the lake's root.
+    pub(super) fn inside(&self, path: &Path) -> String {
+        let inside = path
+            .as_ref()
+            .strip_prefix(self.root.as_ref())
+            .unwrap_or(path.as_ref());
+        inside.trim_start_matches('/').to_owned()
+    }
+
+    /// A path of the store as a reader knows it.
+    pub(super) fn shown(&self, path: &Path) -> String {
+        format!("{}/{}", self.uri.trim_end_matches('/'), self.inside(path))
+    }
+
     pub(super) fn failed(
         &self,
         doing: &'static str,
         path: &Path,
     ) -> impl FnOnce(object_store::Error) -> LakeError + use<> {
-        let inside = path
-            .as_ref()
-            .strip_prefix(self.root.as_ref())
-            .unwrap_or(path.as_ref());
-        let path = format!(
-            "{}/{}",
-            self.uri.trim_end_matches('/'),
-            inside.trim_start_matches('/')
-        );
+        let path = self.shown(path);
         move |error| LakeError::Store { doing, path, error }
     }
 
-    /// Writes and deletes a small object, and sees whether the store keeps two creators apart.
-    pub(super) async fn probe(&self) -> Result<(), LakeError> {
-        let path = self.path(&format!("{SIDE}/probe-{}", Uuid::new_v4().simple()));
-        let refuse = |error| LakeError::Unwritable {
-            uri: self.uri.clone(),
-            error,
-        };
-        self.store
-            .put_opts(&path, Bytes::new().into(), PutMode::Create.into())
-            .await
-            .map_err(refuse)?;
-        let second = self
-            .store
-            .put_opts(&path, Bytes::new().into(), PutMode::Create.into())
-            .await;
-        self.store.delete(&path).await.map_err(refuse)?;
-        match second {
-            Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
-            Err(error) => Err(refuse(error)),
-            Ok(_) => Err(LakeError::NoConditionalPut {
-                uri: self.uri.clone(),
-            }),
-        }
+    /// The folder that the lake is, unless it is in a bucket.
+    pub(super) fn folder_path(&self) -> Option<PathBuf> {
+        (self.url.scheme() == FOLDER_SCHEME).then(|| PathBuf::from(&self.keys))
+    }
+
+    /// A folder of a test.
+    #[cfg(test)]
+    pub(super) fn of_folder(folder: &FilePath) -> Self {
+        let uri = LakeUri::parse(folder.to_str().unwrap()).unwrap();
+        Self::folder(&uri, folder, Missing::Create).unwrap().0
     }
 }
 
 /// A name that does not keep a lake from being created beside it: hidden files, and what an interrupted creation left.
 fn does_not_matter(name: &str) -> bool {
     name.starts_with('.') || name == SIDE || name == "_delta_log"
+}
+
+/// What is left of a lake whose log is gone. A new one there would ingest again what these files already have.
+const REMAINS: [&str; 3] = ["ledger", "batches", "topology"];
+
+fn no_log(uri: &str, entry: &str) -> LakeError {
+    LakeError::Damaged {
+        uri: uri.to_owned(),
+        what: format!("it has `{entry}`, and its log `_delta_log` is gone"),
+    }
 }
 
 fn look(folder: &FilePath) -> std::io::Result<Contents> {
@@ -301,8 +309,19 @@ fn look(folder: &FilePath) -> std::io::Result<Contents> {
     }
     for entry in std::fs::read_dir(folder)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
+        if name.starts_with("date=") {
+            return Ok(Contents::Remains(name));
+        }
         if !does_not_matter(&name) {
             return Ok(Contents::Other(name));
+        }
+    }
+    let side = folder.join(SIDE);
+    for remains in REMAINS {
+        let is_empty =
+            std::fs::read_dir(side.join(remains)).is_ok_and(|mut all| all.next().is_none());
+        if side.join(remains).is_dir() && !is_empty {
+            return Ok(Contents::Remains(format!("{SIDE}/{remains}")));
         }
     }
     Ok(Contents::Nothing)
@@ -322,9 +341,17 @@ async fn look_in_bucket(store: &dyn ObjectStore, root: &Path) -> object_store::R
             || Some(location.parts().collect::<Vec<_>>()),
             |root| Some(location.prefix_match(root)?.collect()),
         );
-        let name = parts
-            .as_mut()
-            .and_then(|parts| Some(parts.first()?.as_ref().to_owned()));
+        let parts: Vec<String> = parts
+            .iter_mut()
+            .flatten()
+            .map(|part| part.as_ref().to_owned())
+            .collect();
+        let name = parts.first().cloned();
+        if let [first, second, ..] = parts.as_slice()
+            && (first.starts_with("date=") || first == SIDE && REMAINS.contains(&second.as_str()))
+        {
+            return Ok(Contents::Remains(format!("{first}/{second}")));
+        }
         if let Some(name) = name.filter(|name| !does_not_matter(name)) {
             return Ok(Contents::Other(name));
         }

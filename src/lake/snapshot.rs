@@ -118,6 +118,10 @@ impl LakeSnapshot {
         })
     }
 
+    pub(super) fn place(&self) -> &Place {
+        &self.inner.place
+    }
+
     /// The table's version.
     pub fn version(&self) -> i64 {
         self.inner.version
@@ -168,6 +172,11 @@ impl LakeSnapshot {
         self.side(Side::BadLines, None).await
     }
 
+    /// The table at this version.
+    pub(super) fn table(&self) -> &DeltaTable {
+        &self.inner.table
+    }
+
     /// The attempts that are in, if they are known.
     pub(super) fn attempts(&self) -> Option<&Attempts> {
         self.inner.attempts.get()
@@ -179,7 +188,7 @@ impl LakeSnapshot {
         columns: Option<&'static [&'static str]>,
     ) -> Result<Vec<RecordBatch>, LakeError> {
         let Inner { place, table, .. } = self.inner.as_ref();
-        let read = || async { Ok(progress::attempts(place, table, 0).await?.0) };
+        let read = || async { Ok(progress::attempts(place, table, 0).await?.won) };
         let attempts = self.inner.attempts.get_or_try_init(read).await?;
         side::read_all(place, attempts.values().cloned().collect(), side, columns).await
     }

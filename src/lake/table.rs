@@ -4,6 +4,7 @@
 //! clean-up of the log (a listing each), and retries that judge conflicts by themselves. A commit lands if the version that it
 //! was prepared on is the latest, or not at all; what that means is [`super::append`]'s to find out.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Once};
 
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
@@ -22,8 +23,18 @@ use crate::batch::flows_schema;
 /// Who commits, in the log's transaction identifiers. One for all: a batch number is taken by whoever commits it first.
 pub(super) const APPLICATION: &str = "flowscout";
 
+/// Who commits what changes files and not objects: its transactions are counted, no more.
+const CARE_APPLICATION: &str = "flowscout.care";
+
+/// The transaction whose version is the number of all rows that have expired: it lands with the commit that removes them, and
+/// stays when the log is cleaned up.
+pub(super) const EXPIRED_ROWS: &str = "flowscout.expired_rows";
+
 /// The key in a commit's metadata that names the batch and the attempt which won it.
-pub(super) const BATCH_KEY: &str = "flowscout.batch";
+const BATCH_KEY: &str = "flowscout.batch";
+
+/// The key that names the attempt at a commit of care.
+const CARE_KEY: &str = "flowscout.care";
 
 /// The property by which a table is known to be ours, and the format of what lies beside it.
 const FORMAT_KEY: &str = "flowscout.format";
@@ -32,15 +43,19 @@ const FORMAT: &str = "1";
 /// The partition column.
 pub(super) const PARTITION: &str = "date";
 
-const PROPERTIES: [(&str, &str); 5] = [
+pub(super) const PROPERTIES: [(&str, &str); 5] = [
     (FORMAT_KEY, FORMAT),
     // Every column has statistics, ids and addresses above all; the default stops after 32.
     ("delta.dataSkippingNumIndexedCols", "-1"),
     ("delta.checkpointInterval", "100"),
     ("delta.logRetentionDuration", "interval 30 days"),
-    // Longer than the longest query and the longest ingest batch: vacuum deletes what is older and not in the log.
-    ("delta.deletedFileRetentionDuration", "interval 2 days"),
+    // How long checkpoints keep in mind when a file was replaced: vacuum deletes by that, and cannot be told to keep them for longer.
+    ("delta.deletedFileRetentionDuration", "interval 30 days"),
 ];
+
+/// What properties were in lakes of an older flowscout.
+pub(super) const FORMER_PROPERTIES: [(&str, &str); 1] =
+    [("delta.deletedFileRetentionDuration", "interval 2 days")];
 
 /// Delta chooses a log store by the URL's scheme. Ours are none that it knows: its S3 comes with a feature that would bring a
 /// second client, and folders have a scheme of their own.
@@ -156,7 +171,31 @@ pub(super) async fn commit(
     Ok(commit.version())
 }
 
-fn properties() -> CommitProperties {
+/// Commits a change of files alone on the version that `table` is at, and gives the new version.
+///
+/// # Errors
+/// Whatever the error, the commit may have landed.
+pub(super) async fn commit_care(
+    table: &DeltaTable,
+    attempt: &str,
+    expired_rows: Option<i64>,
+    operation: DeltaOperation,
+    actions: Vec<Action>,
+) -> DeltaResult<u64> {
+    let number = transaction(table, CARE_APPLICATION).await?.unwrap_or(0) + 1;
+    let mut transactions = vec![Transaction::new(CARE_APPLICATION, number)];
+    transactions.extend(expired_rows.map(|rows| Transaction::new(EXPIRED_ROWS, rows)));
+    let properties = properties()
+        .with_metadata([(CARE_KEY.to_owned(), json!(attempt))])
+        .with_application_transactions(transactions);
+    let commit = CommitBuilder::from(properties)
+        .with_actions(actions)
+        .build(Some(table.snapshot()?), table.log_store(), operation)
+        .await?;
+    Ok(commit.version())
+}
+
+pub(super) fn properties() -> CommitProperties {
     CommitProperties::default()
         .with_max_retries(0)
         .with_create_checkpoint(false)
@@ -165,42 +204,70 @@ fn properties() -> CommitProperties {
 
 /// The number of the last batch that is in; 0 before the first.
 pub(super) async fn last_batch(table: &DeltaTable) -> DeltaResult<i64> {
-    let last = table
-        .snapshot()?
-        .transaction_version(table.log_store().as_ref(), APPLICATION)
-        .await?;
-    Ok(last.unwrap_or(0))
+    Ok(transaction(table, APPLICATION).await?.unwrap_or(0))
 }
 
-/// Which attempt committed a batch, by the log itself.
-pub(super) async fn attempt_in_log(table: &DeltaTable, batch: i64) -> DeltaResult<Option<String>> {
+/// How many rows have expired in all.
+pub(super) async fn expired_rows(table: &DeltaTable) -> DeltaResult<i64> {
+    Ok(transaction(table, EXPIRED_ROWS).await?.unwrap_or(0))
+}
+
+async fn transaction(table: &DeltaTable, application: &str) -> DeltaResult<Option<i64>> {
+    table
+        .snapshot()?
+        .transaction_version(table.log_store().as_ref(), application)
+        .await
+}
+
+/// Which attempts committed these batches, by the log itself, as far as it goes back.
+pub(super) async fn attempts_in_log(
+    table: &DeltaTable,
+    mut batches: BTreeSet<i64>,
+) -> DeltaResult<BTreeMap<i64, String>> {
     let log = table.log_store();
-    let prefix = super::progress::batch_prefix(batch);
+    let mut found = BTreeMap::new();
     for version in (0..=table.snapshot()?.version()).rev() {
+        if batches.is_empty() {
+            break;
+        }
         let Some(commit) = log.read_commit_entry(version).await? else {
             break;
         };
-        if let Some(attempt) = attempt_of_commit(&commit)
-            && attempt.starts_with(&prefix)
+        if let Some(attempt) = note_of_commit(&commit, BATCH_KEY)
+            && let Some(batch) = super::progress::batch_of(&attempt)
+            && batches.remove(&batch)
         {
-            return Ok(Some(attempt));
+            found.insert(batch, attempt);
+        }
+    }
+    Ok(found)
+}
+
+/// The version behind `base` by which an attempt of care has landed, if it has.
+pub(super) async fn landed_care(
+    table: &DeltaTable,
+    base: u64,
+    attempt: &str,
+) -> DeltaResult<Option<u64>> {
+    let log = table.log_store();
+    for version in base + 1..=table.snapshot()?.version() {
+        let commit = log.read_commit_entry(version).await?;
+        let commit = commit.ok_or_else(|| {
+            DeltaTableError::generic(format!("version {version} is gone from the log"))
+        })?;
+        if note_of_commit(&commit, CARE_KEY).is_some_and(|found| found == attempt) {
+            return Ok(Some(version));
         }
     }
     Ok(None)
 }
 
-fn attempt_of_commit(commit: &[u8]) -> Option<String> {
+/// What a commit's metadata says under a key of ours.
+fn note_of_commit(commit: &[u8], key: &str) -> Option<String> {
     let infos = commit
         .split(|byte| *byte == b'\n')
         .filter_map(|line| serde_json::from_slice::<Value>(line).ok());
-    let mut attempts = infos.filter_map(|action| {
-        Some(
-            action
-                .get("commitInfo")?
-                .get(BATCH_KEY)?
-                .as_str()?
-                .to_owned(),
-        )
-    });
-    attempts.next()
+    let mut notes =
+        infos.filter_map(|action| Some(action.get("commitInfo")?.get(key)?.as_str()?.to_owned()));
+    notes.next()
 }

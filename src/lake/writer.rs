@@ -6,12 +6,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::Date32Type;
 use bytes::Bytes;
-use chrono::{Datelike, NaiveDate};
+use chrono::{Datelike, NaiveDate, Utc};
+use deltalake_core::kernel::{Action, Add};
 use object_store::buffered::BufWriter;
 use parquet::errors::ParquetError;
 use tokio::io::AsyncWriteExt;
@@ -20,7 +22,7 @@ use uuid::Uuid;
 
 use super::parquet::{OpenFile, ROW_GROUP_ROWS, RowGroup, file_schema};
 use super::place::Place;
-use super::{LakeError, stats};
+use super::{LakeError, stats, table};
 use crate::batch::{TextLayout, flows_schema_of};
 
 /// A row group is encoded when its rows take this much memory, even if they are few.
@@ -46,6 +48,24 @@ pub(super) struct StagedFile {
     pub(super) rows: u64,
     /// For the log.
     pub(super) stats: String,
+    /// From when on it may be in the store.
+    pub(super) begun: SystemTime,
+}
+
+impl StagedFile {
+    /// What a commit says of it; whether its rows are new to the table.
+    pub(super) fn add(&self, data_change: bool) -> Action {
+        let date = self.date.map(|date| date.to_string());
+        Action::Add(Add {
+            path: self.path.clone(),
+            partition_values: [(table::PARTITION.to_owned(), date)].into(),
+            size: i64::try_from(self.size).unwrap_or(i64::MAX),
+            modification_time: Utc::now().timestamp_millis(),
+            data_change,
+            stats: Some(self.stats.clone()),
+            ..Add::default()
+        })
+    }
 }
 
 /// Days since 1970, as in the column `date`.
@@ -54,7 +74,11 @@ type Day = Option<i32>;
 /// Writes data files. To be finished or aborted: one that is dropped leaves orphans.
 pub(super) struct DataWriter {
     place: Place,
-    batch: i64,
+    /// What the names of its files tell of them.
+    name: String,
+    /// A file is closed when it has grown to one of these.
+    file_bytes: usize,
+    file_rows: usize,
     days: BTreeMap<Day, Waiting>,
     open: BTreeMap<Day, Upload>,
     encoding: VecDeque<(Day, JoinHandle<Result<RowGroup, ParquetError>>)>,
@@ -71,19 +95,34 @@ struct Waiting {
 
 struct Upload {
     path: String,
+    begun: SystemTime,
     file: OpenFile,
     rows: usize,
     out: BufWriter,
+    /// Whether its end was sent: there is nothing to abort then, and perhaps a file.
+    is_closed: bool,
 }
 
 impl DataWriter {
+    /// For the rows of a batch.
     pub(super) fn new(place: Place, batch: i64) -> Self {
+        Self::with_limits(place, format!("{batch:012}"), FILE_BYTES, FILE_ROWS)
+    }
+
+    /// For rows that come from other files; closes a file only when it has far more bytes than it should.
+    pub(super) fn compacting(place: Place, file_bytes: usize) -> Self {
+        Self::with_limits(place, "compact".to_owned(), file_bytes, usize::MAX)
+    }
+
+    fn with_limits(place: Place, name: String, file_bytes: usize, file_rows: usize) -> Self {
         let threads = std::thread::available_parallelism()
             .map_or(2, usize::from)
             .min(4);
         Self {
             place,
-            batch,
+            name,
+            file_bytes,
+            file_rows,
             days: BTreeMap::new(),
             open: BTreeMap::new(),
             encoding: VecDeque::new(),
@@ -143,12 +182,14 @@ impl DataWriter {
         for (_, task) in self.encoding.drain(..) {
             task.abort();
         }
+        let mut files: Vec<_> = self.finished.drain(..).map(|file| file.path).collect();
         for (_, mut upload) in std::mem::take(&mut self.open) {
-            if let Err(error) = upload.out.abort().await {
+            if upload.is_closed {
+                files.push(upload.path);
+            } else if let Err(error) = upload.out.abort().await {
                 tracing::debug!(path = upload.path, %error, "cannot abort an upload");
             }
         }
-        let files = self.finished.drain(..).map(|file| file.path).collect();
         self.place.delete_quietly(files).await;
     }
 
@@ -199,7 +240,7 @@ impl DataWriter {
             Err(error) => Err(failed(error)),
         };
         // Back to where `abort` finds it, whatever happened.
-        let full = upload.rows >= FILE_ROWS || upload.file.bytes() >= FILE_BYTES;
+        let full = upload.rows >= self.file_rows || upload.file.bytes() >= self.file_bytes;
         if sent.is_ok() && full {
             return self.close(day, upload).await;
         }
@@ -214,8 +255,8 @@ impl DataWriter {
         );
         // Never the same twice: a second attempt must not overwrite what the first may have committed.
         let path = format!(
-            "date={folder}/part-{:012}-{}.zstd.parquet",
-            self.batch,
+            "date={folder}/part-{}-{}.zstd.parquet",
+            self.name,
             Uuid::new_v4()
         );
         let file = OpenFile::new().map_err(|source| LakeError::Parquet {
@@ -230,9 +271,11 @@ impl DataWriter {
         );
         Ok(Upload {
             path,
+            begun: SystemTime::now(),
             file,
             rows: 0,
             out: out.with_max_concurrency(4),
+            is_closed: false,
         })
     }
 
@@ -273,6 +316,7 @@ impl Upload {
             store: "lake",
             source: Box::new(error),
         };
+        self.is_closed = true;
         self.out
             .shutdown()
             .await
@@ -284,6 +328,7 @@ impl Upload {
             size: self.file.bytes() as u64,
             rows: self.rows as u64,
             stats: stats::to_json(&metadata, &file_schema()),
+            begun: self.begun,
         })
     }
 }

@@ -59,6 +59,17 @@ pub struct Policy {
     entries: Vec<Entry>,
 }
 
+/// One entry, as a reader of the policy names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expectation<'p> {
+    /// The detection whose findings it expects.
+    pub detection: &'p str,
+    /// Why.
+    pub reason: &'p str,
+    /// The first instant at which it no longer applies.
+    pub ends: Option<DateTime<Utc>>,
+}
+
 /// The flow that a policy is asked about: the client's side, the remote end, the service.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
@@ -195,6 +206,15 @@ impl Policy {
     /// The detections that the policy names.
     pub fn detections(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().map(|entry| entry.detection.as_str())
+    }
+
+    /// The entries, in the order of the file.
+    pub fn entries(&self) -> impl Iterator<Item = Expectation<'_>> {
+        self.entries.iter().map(|entry| Expectation {
+            detection: &entry.detection,
+            reason: &entry.reason,
+            ends: entry.ends,
+        })
     }
 
     /// The reason of the first entry that expects this flow of this detection.

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::rows::write_rows;
 use super::table::{human_bytes, human_count, plain_table};
-use super::{Format, ReportError};
-use crate::detect::{Finding, finding_keys};
+use super::{FindingsFormat, Format, ReportError, Rule, ocsf, sarif};
+use crate::detect::{Finding, finding_keys, life_keys};
 use crate::policy::protocol_text;
 
 /// Writes findings, worst first as they come.
@@ -20,8 +20,14 @@ use crate::policy::protocol_text;
 pub fn write_findings<W: Write + Send>(
     mut out: W,
     findings: &[Finding],
-    format: Format,
+    rules: &[Rule],
+    format: FindingsFormat,
 ) -> Result<(), ReportError> {
+    let format = match format {
+        FindingsFormat::Answer(format) => format,
+        FindingsFormat::Ocsf => return ocsf::write(out, findings, rules),
+        FindingsFormat::Sarif => return sarif::write(out, findings, rules),
+    };
     match format {
         Format::Table => {
             write!(out, "{}", table(findings))?;
@@ -55,7 +61,9 @@ fn batch(findings: &[Finding]) -> Result<RecordBatch, ReportError> {
         .collect::<Result<Vec<_>, _>>()?;
     let mut fields = Vec::new();
     let mut columns: Vec<ArrayRef> = Vec::new();
-    for key in finding_keys() {
+    let with_life = findings.iter().any(|finding| finding.life.is_some());
+    let life = life_keys().into_iter().filter(|_| with_life);
+    for key in finding_keys().into_iter().chain(life) {
         if matches!(key, "dst_port" | "protocol" | "flows" | "packets" | "bytes") {
             fields.push(Field::new(key, DataType::Int64, true));
             columns.push(Arc::new(
@@ -131,11 +139,19 @@ fn is_of_design(finding: &Finding) -> bool {
 fn design_row(finding: &Finding) -> Vec<String> {
     let place = [&finding.interface_id, &finding.subnet_id, &finding.vpc_id];
     vec![
-        finding.severity.to_string(),
+        rated(finding),
         seen(finding),
         known(&place[..]),
         what(finding),
     ]
+}
+
+/// The severity, and where the finding stands.
+fn rated(finding: &Finding) -> String {
+    match &finding.life {
+        Some(life) => format!("{}\n{}", finding.severity, life.status.as_str()),
+        None => finding.severity.to_string(),
+    }
 }
 
 fn known(texts: &[&Option<String>]) -> String {
@@ -162,6 +178,14 @@ fn what(finding: &Finding) -> String {
         what.push_str("\n→ ");
         what.push_str(advice);
     }
+    if let Some(resolution) = finding
+        .life
+        .as_ref()
+        .and_then(|life| life.resolution.as_ref())
+    {
+        what.push_str("\n");
+        what.push_str(resolution);
+    }
     if let Some(reason) = &finding.expected_by {
         what.push_str("\nexpected: ");
         what.push_str(reason);
@@ -177,7 +201,7 @@ fn row(finding: &Finding) -> Vec<String> {
     };
     let count = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
     vec![
-        finding.severity.to_string(),
+        rated(finding),
         seen(finding),
         // For a spike the ids are the refusing side's, which is the server's for what comes in.
         known(&if finding.evidence.contains_key("window_from") {

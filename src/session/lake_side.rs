@@ -1,4 +1,4 @@
-//! `coverage`, `objects` and `bad_lines` over a lake: read when a statement asks for them, which most do not.
+//! `coverage`, `objects`, `bad_lines` and `findings` over a lake: read when a statement asks for them, which most do not.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use tokio::sync::OnceCell;
 
 use super::logs_table::{SideTable, as_views};
+use super::runs;
 use crate::lake::LakeSnapshot;
 
 /// One of the tables beside `flows`, at one version of a lake.
@@ -38,6 +39,10 @@ impl LakeSide {
             SideTable::Coverage => self.snapshot.coverage().await,
             SideTable::Objects => self.snapshot.objects().await,
             SideTable::BadLines => self.snapshot.bad_lines().await,
+            SideTable::Findings => match self.snapshot.runs().await {
+                Ok(runs) => Ok(vec![runs::batch(&runs)?]),
+                Err(error) => Err(error),
+            },
         };
         let batches = batches.map_err(|error| DataFusionError::External(Box::new(error)))?;
         let batches = batches.iter().map(|batch| as_views(batch, &self.schema));

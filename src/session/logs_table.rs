@@ -22,6 +22,7 @@ use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use tokio::sync::{OnceCell, mpsc};
 
 use super::flows_table::viewed;
+use super::runs;
 use crate::batch::{self, Decoded, ObjectError, ReadOptions, TextLayout};
 use crate::decode::Header;
 use crate::lake::{self, ObjectRecord, Outcome};
@@ -299,19 +300,22 @@ pub(super) fn as_views(batch: &RecordBatch, schema: &SchemaRef) -> Result<Record
     )?)
 }
 
-/// Which of the three tables beside `flows`.
+/// Which of the tables beside `flows`.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum SideTable {
     Coverage,
     Objects,
     BadLines,
+    /// What detections found, run by run: only a lake has it.
+    Findings,
 }
 
 impl SideTable {
-    pub(super) const ALL: [(&'static str, Self); 3] = [
+    pub(super) const ALL: [(&'static str, Self); 4] = [
         ("coverage", Self::Coverage),
         ("objects", Self::Objects),
         ("bad_lines", Self::BadLines),
+        ("findings", Self::Findings),
     ];
 
     /// As queries see it.
@@ -320,6 +324,7 @@ impl SideTable {
             Self::Coverage => batch::coverage_schema(),
             Self::Objects => batch::objects_schema(),
             Self::BadLines => batch::bad_lines_schema(),
+            Self::Findings => runs::schema(),
         };
         viewed(&stored)
     }
@@ -365,6 +370,7 @@ impl TableProvider for RawSide {
             SideTable::Coverage => side.coverage,
             SideTable::Objects => vec![side.objects],
             SideTable::BadLines => vec![side.bad_lines],
+            SideTable::Findings => Vec::new(),
         };
         let batches = batches
             .iter()

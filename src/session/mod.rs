@@ -1,14 +1,17 @@
 //! The session: the only place that builds a query context.
 //!
-//! Tables: `flows coverage objects bad_lines`, the topology's, `traffic` and `interface_coverage`. Functions: `cidr_contains ip_scope aws_service ip_prefix
-//! protocol_name port_name tcp_flags_text expected_by`. Statements only read.
+//! Tables: `flows coverage objects bad_lines findings`, the topology's, `traffic`, `connections` and `interface_coverage`. Functions:
+//! `cidr_contains ip_scope aws_service aws_region country autonomous_system ip_prefix protocol_name port_name tcp_flags_text number_in expected_by
+//! snapshot_of nacl_rule`. Statements only read.
 
 mod coverage;
 mod flows_table;
 mod functions;
 mod lake_side;
 mod logs_table;
+mod runs;
 mod traffic;
+mod views;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -161,10 +164,12 @@ impl Session {
             }
             self.register(name, table_beside)?;
         }
-        self.register(
-            "traffic",
-            Arc::new(TrafficTable::new(flows, Arc::clone(&knowledge.history))),
-        )?;
+        let traffic: Arc<dyn TableProvider> =
+            Arc::new(TrafficTable::new(flows, Arc::clone(&knowledge.history)));
+        for (name, view) in views::all(&self.context, &traffic).map_err(SessionError::Plan)? {
+            self.register(name, view)?;
+        }
+        self.register("traffic", traffic)?;
         for (name, table) in topology::tables(&knowledge.history) {
             self.register(name, in_memory(table.schema(), vec![table])?)?;
         }
@@ -177,6 +182,11 @@ impl Session {
             .register_table(name, table)
             .map_err(SessionError::Plan)?;
         Ok(())
+    }
+
+    /// The network over time.
+    pub fn history(&self) -> &History {
+        &self.history
     }
 
     /// Plans a statement that only reads. Of the values, those that it names are used.
@@ -385,7 +395,7 @@ pub fn may_ask_for_topology(sql: &str) -> bool {
             || name == "flows"
             || SideTable::ALL.iter().any(|(side, _)| *side == name)
     };
-    let functions = ["ip_scope", "expected_by"];
+    let functions = ["ip_scope", "expected_by", "snapshot_of", "nacl_rule"];
     let lower = sql.to_ascii_lowercase();
     let Ok(statements) = DFParser::parse_sql(sql) else {
         return true;

@@ -2,6 +2,17 @@
 
 use std::io;
 
+/// Whether it is worth while to ask again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outlook {
+    /// The network, or a service that is busy or failing: it passes by itself.
+    Passes,
+    /// Credentials or the clock: somebody, or a service of the machine, may be about to renew them.
+    MayPass,
+    /// It stays as it is until somebody does something about it.
+    Stays,
+}
+
 /// A source, or one of its objects, could not be read.
 ///
 /// [`is_object_only`](Self::is_object_only) tells whether the next object is worth trying,
@@ -158,6 +169,18 @@ impl SourceError {
         }
     }
 
+    /// Whether it is worth while to ask again.
+    pub fn outlook(&self) -> Outlook {
+        match self {
+            Self::Unreachable { .. } => Outlook::Passes,
+            Self::Service { status, code, .. } if passes(*status, code) => Outlook::Passes,
+            Self::NoCredentials { .. } | Self::BadCredentials { .. } | Self::ClockSkew { .. } => {
+                Outlook::MayPass
+            }
+            _ => Outlook::Stays,
+        }
+    }
+
     /// What to try, where there is something.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
@@ -210,7 +233,16 @@ impl SourceError {
     }
 }
 
-fn in_profile(profile: Option<&str>) -> String {
+/// Whether a service that answers like this is only busy, or failing for the moment.
+pub(super) fn passes(status: u16, code: &str) -> bool {
+    let is_busy = matches!(
+        code,
+        "RequestTimeout" | "RequestThrottled" | "Throttling" | "ThrottlingException" | "SlowDown"
+    );
+    is_busy || status == 429 || status >= 500
+}
+
+pub(super) fn in_profile(profile: Option<&str>) -> String {
     profile
         .map(|profile| format!(" with profile `{profile}`"))
         .unwrap_or_default()

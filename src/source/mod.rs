@@ -38,15 +38,18 @@ pub mod gzip;
 pub mod key;
 mod local;
 mod location;
+pub mod queue;
 mod s3;
 mod selection;
 
 use std::io::Read;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::stream::{BoxStream, StreamExt};
 
-pub use error::SourceError;
+pub(crate) use s3::load as load_aws_config;
+
+pub use error::{Outlook, SourceError};
 pub use location::Location;
 pub use s3::S3Settings;
 pub use selection::Selection;
@@ -147,6 +150,42 @@ impl Source {
                     .boxed()
             }
             Kind::S3(bucket) => bucket.list(selection),
+        }
+    }
+
+    /// What a listing would say of an object that a notification tells of; nothing if the selection, or the prefix that was
+    /// opened, leaves it out.
+    pub fn offered(&self, told: &queue::Told, selection: &Selection) -> Option<Listed> {
+        match &self.kind {
+            Kind::S3(bucket) => bucket.offered(told, selection),
+            Kind::Local(_) | Kind::Stdin => None,
+        }
+    }
+
+    /// Looks at an object of a bucket as it is now; nothing if it is gone.
+    ///
+    /// # Errors
+    /// S3 does not say.
+    pub async fn look(&self, key: &str) -> Result<Option<Object>, SourceError> {
+        match &self.kind {
+            Kind::S3(bucket) => bucket.look(key).await,
+            Kind::Local(_) | Kind::Stdin => Ok(None),
+        }
+    }
+
+    /// By how much the clock of a bucket's service is ahead of ours, where it says so.
+    pub async fn clock_offset(&self) -> Option<TimeDelta> {
+        match &self.kind {
+            Kind::S3(bucket) => bucket.clock_offset().await,
+            Kind::Local(_) | Kind::Stdin => None,
+        }
+    }
+
+    /// A bucket's region, and the endpoint that answers for it.
+    pub fn whereabouts(&self) -> Option<(&str, &str)> {
+        match &self.kind {
+            Kind::S3(bucket) => Some(bucket.whereabouts()),
+            Kind::Local(_) | Kind::Stdin => None,
         }
     }
 

@@ -12,7 +12,7 @@ use super::group_rules::SecurityGroups;
 use super::model::{self, Coverage, Kind, Resources};
 use super::ranges::Ranges;
 use super::route::{Route, RouteTable, RouteTarget};
-use super::{Class, Family, IpRanges, Vantage};
+use super::{Class, Family, Geo, IpRanges, Vantage};
 
 /// What is known of addresses besides the topology.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +21,8 @@ pub struct Settings {
     pub ip_ranges: IpRanges,
     /// Ranges that somebody named as on premises.
     pub on_premises: Vec<IpNet>,
+    /// Whose addresses of the internet are, where the user has files that tell.
+    pub geo: Geo,
 }
 
 /// A VPC.

@@ -105,6 +105,18 @@ impl Network {
         if found.is_some() {
             return found;
         }
+        // A regional NAT gateway has no interface; what it sends and takes in outside has its public address.
+        let mut regional = self.nats.iter().filter(|nat| {
+            let is_own = |addr| nat.public_addresses.contains(addr);
+            nat.is_regional && [src, dst].iter().any(is_own)
+        });
+        if let (Some(nat), None) = (regional.next(), regional.next()) {
+            return Some(Vantage {
+                nat_gateway: Some(nat),
+                vpc: nat.vpc.map(|vpc| &self.vpcs[vpc]),
+                ..Vantage::default()
+            });
+        }
         for addr in [src, dst] {
             for subnet in self
                 .subnets

@@ -31,11 +31,7 @@ type Row = BTreeMap<String, Value>;
 
 /// Other projects' logs, which are not part of this one: where they are, or nothing.
 fn fixture(path: &str) -> Option<Vec<u8>> {
-    let root = std::env::var_os("FLOWSCOUT_FIXTURES").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures"),
-        PathBuf::from,
-    );
-    fs::read(root.join("logs").join(path)).ok()
+    fs::read(crate::harness::fixtures()?.join("logs").join(path)).ok()
 }
 
 /// The values that are there, without our own columns; times in seconds, as the peers have them.

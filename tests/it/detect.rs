@@ -6,6 +6,7 @@
 //! | `topology/` | what `aws ec2 describe-*` prints |
 //! | `snapshots/20260310T080000Z/` | the same as of that time; any number of them |
 //! | `policy.toml` | what the owner expects; none without it |
+//! | `parameters.txt` | `name=value` lines; the defaults without it |
 //! | `window.txt` | the window: two times; without it, all that was read |
 //! | `expected.ndjson` | a line for each finding, with the keys that are compared; empty where nothing may be found |
 
@@ -110,7 +111,13 @@ async fn findings(id: &str, case: &Path) -> Vec<Finding> {
     };
     let catalog = Catalog::load(None).unwrap();
     let detection = catalog.select(&[id.to_owned()]).unwrap()[0];
-    detect::run(&session, detection, window, &BTreeMap::new())
+    let parameters = fs::read_to_string(case.join("parameters.txt")).unwrap_or_default();
+    let parameters: BTreeMap<String, String> = parameters
+        .lines()
+        .map(|line| line.split_once('=').unwrap())
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    detect::run(&session, detection, window, &parameters)
         .await
         .unwrap()
         .findings
@@ -184,11 +191,15 @@ async fn wrong(id: &str, case: &Path) -> Option<String> {
     }
 }
 
-fn holds_its_cases(id: &'static str) {
+/// Every case of every detection of a group, or of one detection.
+fn hold_their_cases(of: &'static str) {
     block_on(async move {
+        let catalog = Catalog::load(None).unwrap();
         let mut failed = Vec::new();
-        for case in cases(id) {
-            failed.extend(wrong(id, &case).await);
+        for detection in catalog.select(&[of.to_owned()]).unwrap() {
+            for case in cases(&detection.id) {
+                failed.extend(wrong(&detection.id, &case).await);
+            }
         }
         assert!(
             failed.is_empty(),
@@ -199,24 +210,43 @@ fn holds_its_cases(id: &'static str) {
     });
 }
 
-#[test]
-fn egress_unexpected_holds_its_cases() {
-    holds_its_cases("egress_unexpected");
+/// A test for each group, the core detections one by one; and that no detection is left out.
+macro_rules! hold_their_cases {
+    ($($test:ident: $of:literal)*) => {
+        $(
+            #[test]
+            fn $test() {
+                hold_their_cases($of);
+            }
+        )*
+
+        #[test]
+        fn every_detection_is_tested_with_its_group() {
+            let tested = [$($of),*];
+            for detection in Catalog::load(None).unwrap().all() {
+                let names = [Some(detection.id.as_str()), detection.group.as_deref()];
+                assert!(
+                    names.iter().flatten().any(|name| tested.contains(name)),
+                    "{}",
+                    detection.id
+                );
+            }
+        }
+    };
 }
 
-#[test]
-fn east_west_private_holds_its_cases() {
-    holds_its_cases("east_west_private");
-}
-
-#[test]
-fn reject_spike_holds_its_cases() {
-    holds_its_cases("reject_spike");
-}
-
-#[test]
-fn topology_drift_public_holds_its_cases() {
-    holds_its_cases("topology_drift_public");
+hold_their_cases! {
+    egress_unexpected_holds_its_cases: "egress_unexpected"
+    east_west_private_holds_its_cases: "east_west_private"
+    reject_spike_holds_its_cases: "reject_spike"
+    topology_drift_public_holds_its_cases: "topology_drift_public"
+    egress_detections_hold_their_cases: "egress"
+    east_west_detections_hold_their_cases: "east_west"
+    exfiltration_detections_hold_their_cases: "exfiltration"
+    rejects_hold_their_cases: "rejects"
+    reconnaissance_holds_its_cases: "reconnaissance"
+    operations_hold_their_cases: "operations"
+    reports_hold_their_cases: "reports"
 }
 
 #[test]

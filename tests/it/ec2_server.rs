@@ -77,6 +77,19 @@ impl Reply {
         }
     }
 
+    /// Who the caller is. STS's answers begin with their result.
+    pub(crate) fn identity(account: &str, arn: &str) -> Self {
+        let result =
+            element("Arn", arn) + &element("Account", account) + &element("UserId", "AIDA");
+        Self {
+            status: 200,
+            body: element(
+                "GetCallerIdentityResponse",
+                &element("GetCallerIdentityResult", &result),
+            ),
+        }
+    }
+
     /// Credentials of a role.
     pub(crate) fn role(account: &str, key: &str) -> Self {
         let credentials = element("AccessKeyId", key)

@@ -33,6 +33,15 @@ pub(crate) fn block_on<T: Send + 'static>(future: impl Future<Output = T> + Send
     }
 }
 
+/// What others gave away and is no part of this project, where it is at hand.
+pub(crate) fn fixtures() -> Option<PathBuf> {
+    let folder = std::env::var_os("FLOWSCOUT_FIXTURES").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures"),
+        PathBuf::from,
+    );
+    folder.is_dir().then_some(folder)
+}
+
 /// A time of a test, such as `2026-03-10T08:00:00Z`.
 pub(crate) fn time(text: &str) -> DateTime<Utc> {
     text.parse()

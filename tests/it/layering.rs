@@ -4,12 +4,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module may name of the crate, beside itself.
-const MAY_USE: [(&str, &[&str]); 15] = [
+const MAY_USE: [(&str, &[&str]); 17] = [
+    ("telemetry", &[]),
     ("source", &[]),
     ("decode", &[]),
     ("batch", &["decode"]),
-    ("lake", &["source", "decode", "batch"]),
-    ("ingest", &["source", "decode", "batch", "lake"]),
+    ("lake", &["source", "decode", "batch", "telemetry"]),
+    (
+        "ingest",
+        &["source", "decode", "batch", "lake", "telemetry"],
+    ),
+    ("doctor", &["source", "lake"]),
     ("topology", &[]),
     ("ec2", &["topology"]),
     ("nacl", &["topology"]),
@@ -21,14 +26,31 @@ const MAY_USE: [(&str, &[&str]); 15] = [
         ],
     ),
     ("evidence", &["topology", "nacl", "session"]),
-    ("detect", &["topology", "policy", "session"]),
+    (
+        "detect",
+        &["batch", "topology", "nacl", "policy", "session"],
+    ),
     ("audit", &["topology", "nacl", "detect"]),
-    ("report", &["policy", "session", "detect"]),
+    ("report", &["policy", "session", "detect", "audit"]),
     (
         "cli",
         &[
-            "source", "decode", "batch", "lake", "ingest", "topology", "ec2", "nacl", "policy",
-            "session", "evidence", "detect", "audit", "report",
+            "source",
+            "decode",
+            "batch",
+            "lake",
+            "ingest",
+            "topology",
+            "ec2",
+            "nacl",
+            "policy",
+            "session",
+            "evidence",
+            "detect",
+            "audit",
+            "report",
+            "telemetry",
+            "doctor",
         ],
     ),
 ];

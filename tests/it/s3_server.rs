@@ -89,7 +89,21 @@ enum Effect {
         after: usize,
     },
     Delay(Duration),
+    /// The body comes in small pieces, a pause between them.
+    Trickle {
+        piece: usize,
+        pause: Duration,
+    },
+    /// The answer promises more than the body has.
+    WrongLength,
 }
+
+/// Called when a request of some number comes in; the request gets no answer.
+type Hook = Arc<dyn Fn() + Send + Sync>;
+
+/// All that a server keeps, at some moment.
+#[derive(Clone)]
+pub(crate) struct Kept(BTreeMap<String, Bucket>);
 
 impl Fault {
     /// Answers with this error and status.
@@ -114,6 +128,16 @@ impl Fault {
     /// Answers late.
     pub(crate) fn delay(operation: &'static str, pause: Duration) -> Self {
         Self::new(operation, Effect::Delay(pause))
+    }
+
+    /// Sends the body of a `GetObject` in pieces, with pauses.
+    pub(crate) fn trickle(piece: usize, pause: Duration) -> Self {
+        Self::new("GetObject", Effect::Trickle { piece, pause })
+    }
+
+    /// Promises a longer body of a `GetObject` than it sends.
+    pub(crate) fn wrong_length() -> Self {
+        Self::new("GetObject", Effect::WrongLength)
     }
 
     /// Only for this object, or listings of this prefix.
@@ -298,6 +322,33 @@ impl S3Server {
         self.lock().faults.clear();
     }
 
+    /// Forgets what was asked, and calls `hook` when the request of this number, from 1, comes in; that one is never answered.
+    pub(crate) fn at_request(&self, number: usize, hook: impl Fn() + Send + Sync + 'static) {
+        let mut inner = self.lock();
+        inner.requests.clear();
+        inner.hook = Some((number, Arc::new(hook)));
+    }
+
+    pub(crate) fn clear_hook(&self) {
+        self.lock().hook = None;
+    }
+
+    /// From now on conditions of writes are ignored, as by a store that does not know them.
+    pub(crate) fn ignore_conditions(&self) {
+        self.lock().ignores_conditions = true;
+    }
+
+    /// What is kept now, to be put back later.
+    pub(crate) fn kept(&self) -> Kept {
+        Kept(self.lock().buckets.clone())
+    }
+
+    pub(crate) fn put_back(&self, kept: &Kept) {
+        let mut inner = self.lock();
+        inner.buckets = kept.0.clone();
+        inner.uploads.clear();
+    }
+
     /// Everything that was asked since the start or the last
     /// [`forget_requests`](Self::forget_requests).
     pub(crate) fn requests(&self) -> Vec<Recorded> {
@@ -387,9 +438,11 @@ struct Inner {
     faults: Vec<Fault>,
     requests: Vec<Recorded>,
     listed_keys: usize,
+    hook: Option<(usize, Hook)>,
+    ignores_conditions: bool,
 }
 
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct Bucket {
     region: String,
     requester_pays: bool,
@@ -426,6 +479,8 @@ impl Stored {
 #[derive(Default)]
 struct Disturbance {
     cut_after: Option<usize>,
+    pieces: Option<(usize, Duration)>,
+    wrong_length: bool,
     fail_afterwards: Option<S3Error>,
 }
 
@@ -470,9 +525,19 @@ impl Store {
             start_after,
             region,
         };
-        let effects = {
+        let hook = {
             let mut inner = self.lock();
             inner.requests.push(recorded.clone());
+            let number = inner.requests.len();
+            let due = inner.hook.take_if(|(at, _)| *at == number);
+            due.map(|(_, hook)| hook)
+        };
+        if let Some(hook) = hook {
+            hook();
+            return futures::future::pending().await;
+        }
+        let effects = {
+            let mut inner = self.lock();
             let Some(found) = inner.buckets.get(bucket) else {
                 return Err(s3_error!(
                     NoSuchBucket,
@@ -506,6 +571,8 @@ impl Store {
                 }
                 Effect::CutBody { after } => disturbance.cut_after = Some(after),
                 Effect::Delay(pause) => tokio::time::sleep(pause).await,
+                Effect::Trickle { piece, pause } => disturbance.pieces = Some((piece, pause)),
+                Effect::WrongLength => disturbance.wrong_length = true,
             }
         }
         Ok(disturbance)
@@ -534,6 +601,7 @@ impl Store {
         if_none_match: Option<&ETagCondition>,
     ) -> S3Result<()> {
         let mut inner = self.lock();
+        let ignores_conditions = inner.ignores_conditions;
         let bucket = inner
             .buckets
             .get_mut(bucket)
@@ -544,7 +612,9 @@ impl Store {
             (ETagCondition::Any, Some(_)) => true,
             (ETagCondition::ETag(etag), Some(current)) => etag.value() == current.etag,
         };
-        if if_match.is_some_and(|condition| !holds(condition)) || if_none_match.is_some_and(holds) {
+        let holds_not =
+            if_match.is_some_and(|condition| !holds(condition)) || if_none_match.is_some_and(holds);
+        if holds_not && !ignores_conditions {
             return Err(precondition());
         }
         bucket.objects.insert(key.to_owned(), stored);
@@ -710,10 +780,15 @@ impl S3 for Store {
                 )
             }
         };
+        let promised = body.len() + usize::from(disturbance.wrong_length) * 10;
+        let body = match disturbance.pieces {
+            Some((piece, pause)) => trickle(body, piece, pause),
+            None => stream(body, disturbance.cut_after),
+        };
         Ok(S3Response::new(GetObjectOutput {
-            content_length: i64::try_from(body.len()).ok(),
+            content_length: i64::try_from(promised).ok(),
             content_range,
-            body: Some(stream(body, disturbance.cut_after)),
+            body: Some(body),
             e_tag: stored.etag(),
             last_modified: Some(Timestamp::from(stored.modified)),
             ..Default::default()
@@ -966,6 +1041,16 @@ fn stream(body: Bytes, cut_after: Option<usize>) -> StreamingBlob {
             part
         }),
     )
+}
+
+fn trickle(body: Bytes, piece: usize, pause: Duration) -> StreamingBlob {
+    let pieces = (0..body.len())
+        .step_by(piece)
+        .map(move |at| body.slice(at..body.len().min(at + piece)));
+    StreamingBlob::wrap(futures::stream::iter(pieces).then(move |piece| async move {
+        tokio::time::sleep(pause).await;
+        Ok::<_, std::io::Error>(piece)
+    }))
 }
 
 async fn collect(body: Option<StreamingBlob>) -> S3Result<Bytes> {

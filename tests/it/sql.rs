@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use flowscout::session::Session;
 use serde_json::{Value, json};
 
-use crate::harness::{FULL, Flow, Place, V2, World, block_on, flow, log, rows};
+use crate::harness::{FULL, Flow, Place, V2, World, block_on, fixtures, flow, log, rows};
 
 /// Hours in which the lake's flows begin: a batch for each, so that each has a file of its own.
 const HOURS: [&str; 6] = [
@@ -218,6 +218,12 @@ fn functions_answer_as_documented() {
             ("ip_scope('52.216.1.1')", json!("aws_service")),
             ("aws_service('52.216.1.1')", json!("S3")),
             ("aws_service('192.0.2.9')", Value::Null),
+            ("aws_region('52.216.1.1')", json!("us-east-1")),
+            ("aws_region('192.0.2.9')", Value::Null),
+            ("number_in('22 5985-5986', 5986)", json!(true)),
+            ("number_in('22 5985-5986', 5987)", json!(false)),
+            ("number_in('22', NULL)", Value::Null),
+            ("number_in('', 22)", json!(false)),
             ("protocol_name(6)", json!("tcp")),
             ("protocol_name(17)", json!("udp")),
             ("protocol_name(NULL)", Value::Null),
@@ -235,6 +241,87 @@ fn functions_answer_as_documented() {
             .query("SELECT cidr_contains('10.0.0/8', '10.0.0.1')", Vec::new())
             .await;
         assert!(format!("{:?}", wrong.unwrap_err()).contains("10.0.0/8"));
+        let wrong = session
+            .query("SELECT number_in('22 ssh', 22)", Vec::new())
+            .await;
+        assert!(format!("{:?}", wrong.unwrap_err()).contains("`ssh`"));
+    });
+}
+
+#[test]
+fn the_rule_of_a_network_acl_is_that_of_its_time_and_direction() {
+    let entry = |number: i32, action: &str, egress: bool, cidr: &str, ports: (i32, i32)| {
+        json!({"RuleNumber": number, "Protocol": "6", "RuleAction": action, "Egress": egress, "CidrBlock": cidr,
+            "PortRange": {"From": ports.0, "To": ports.1}})
+    };
+    let world = |entries: Value| {
+        World::new()
+            .vpc("vpc-1", "10.0.0.0/16")
+            .subnet("subnet-1", "vpc-1", &["10.0.1.0/24"], &[])
+            .without("NetworkAcls")
+            .add(
+                "NetworkAcls",
+                json!({"NetworkAclId": "acl-1", "VpcId": "vpc-1", "IsDefault": false, "Entries": entries,
+                    "Associations": [{"NetworkAclAssociationId": "a", "NetworkAclId": "acl-1", "SubnetId": "subnet-1"}]}),
+            )
+    };
+    block_on(async move {
+        let place = Place::new();
+        place.put("logs/one.log", log(V2, &[at("2026-03-10T08", 0)]));
+        place.ingest().await;
+        world(json!([
+            entry(100, "allow", false, "0.0.0.0/0", (443, 443)),
+            entry(100, "allow", true, "0.0.0.0/0", (1024, 65535))
+        ]))
+        .put(&place);
+        world(json!([entry(
+            90,
+            "deny",
+            false,
+            "192.0.2.0/24",
+            (443, 443)
+        )]))
+        .put_in(&place, "snapshots/20260310T080000Z");
+        let session = place.session().await;
+        for (expression, expected) in [
+            (
+                "nacl_rule('subnet-1', 'ingress', '192.0.2.9', 443, 6, t.before)",
+                json!(100),
+            ),
+            (
+                "nacl_rule('subnet-1', 'ingress', '192.0.2.9', 443, 6, t.after)",
+                json!(90),
+            ),
+            (
+                "nacl_rule('subnet-1', 'egress', '192.0.2.9', 50000, 6, t.before)",
+                json!(100),
+            ),
+            (
+                "nacl_rule('subnet-1', 'ingress', '192.0.2.9', 22, 6, t.before)",
+                json!(32767),
+            ),
+            (
+                "nacl_rule('subnet-1', 'ingress', '2001:db8::9', 443, 6, t.before)",
+                json!(32768),
+            ),
+            (
+                "nacl_rule('subnet-1', 'ingress', '192.0.2.9', NULL, 6, t.before)",
+                Value::Null,
+            ),
+            (
+                "nacl_rule('subnet-2', 'ingress', '192.0.2.9', 443, 6, t.before)",
+                Value::Null,
+            ),
+            (
+                "to_unixtime(snapshot_of(t.after)) - to_unixtime(TIMESTAMP '2026-03-10T08:00:00Z')",
+                json!(0),
+            ),
+            ("to_unixtime(snapshot_of(t.before))", json!(0)),
+        ] {
+            let times = "(SELECT TIMESTAMP '2026-03-10T07:00:00Z' AS before, TIMESTAMP '2026-03-10T09:00:00Z' AS after) AS t";
+            let answer = rows(&session, &format!("SELECT {expression} AS a FROM {times}")).await;
+            assert_eq!(answer, [json!({"a": expected})], "{expression}");
+        }
     });
 }
 
@@ -342,4 +429,47 @@ fn tables_have_the_columns_of_the_contract() {
             [json!({"n": 1})]
         );
     });
+}
+
+/// Country and autonomous system by MaxMind's own test files, where they are at hand.
+#[test]
+fn countries_and_autonomous_systems_come_from_the_files_that_the_user_names() {
+    let place = Place::new();
+    place.put(
+        "logs/1.log",
+        log(
+            V2,
+            &[flow("eni-1", ("10.0.1.10", 50_000), ("81.2.69.142", 443))],
+        ),
+    );
+    let sql = "SELECT country(dstaddr) AS country, country(srcaddr) AS own, autonomous_system('1.128.0.1') AS announces FROM flows";
+    let ask = |mmdb: &[&str]| {
+        let arguments = [&["sql", sql, "--logs", "logs"][..], mmdb].concat();
+        place.run(&arguments)
+    };
+    let without = ask(&[]).ok().rows();
+    assert_eq!(
+        without,
+        [json!({"country": null, "own": null, "announces": null})]
+    );
+    let not_one = place.put("no.mmdb", "nothing");
+    let refused = ask(&["--mmdb", not_one.to_str().unwrap()]);
+    assert_eq!(refused.code, Some(2));
+    assert!(
+        refused.stderr.contains("no.mmdb` as a MaxMind DB file"),
+        "{}",
+        refused.stderr
+    );
+    let Some(files) = fixtures().map(|path| path.join("addresses/MaxMind-DB")) else {
+        return;
+    };
+    let [countries, systems] = ["GeoLite2-Country-Test.mmdb", "GeoLite2-ASN-Test.mmdb"]
+        .map(|name| files.join(name).display().to_string());
+    let with = ask(&["--mmdb", &countries, "--mmdb", &systems]).ok().rows();
+    assert_eq!(
+        with,
+        [json!({"country": "GB", "own": null, "announces": "AS1221 Telstra Pty Ltd"})]
+    );
+    let damaged = files.join("libmaxminddb-corrupt-search-tree.mmdb");
+    assert_eq!(ask(&["--mmdb", damaged.to_str().unwrap()]).code, Some(2));
 }

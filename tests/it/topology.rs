@@ -10,13 +10,7 @@ use flowscout::topology::{
     tables,
 };
 
-fn fixtures() -> Option<PathBuf> {
-    let folder = std::env::var_os("FLOWSCOUT_FIXTURES").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures"),
-        PathBuf::from,
-    );
-    folder.is_dir().then_some(folder)
-}
+use crate::harness::fixtures;
 
 fn read(path: &Path) -> Result<Imported, TopologyError> {
     import(&[path.to_owned()], DateTime::UNIX_EPOCH)

@@ -1,7 +1,5 @@
 //! `topology explain`, `diff` and `audit` from outside: what they say, and what they refuse.
 
-use std::path::Path;
-
 use serde_json::Value;
 
 use crate::harness::{Ended, Place, V2, World, flow, log};
@@ -481,10 +479,7 @@ fn audit_runs_over_real_exports() {
 
 /// Folders of real exports, where they are at hand.
 fn fixtures() -> Vec<String> {
-    let root = std::env::var_os("FLOWSCOUT_FIXTURES").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures"),
-        Into::into,
-    );
+    let root = crate::harness::fixtures().unwrap_or_default();
     [
         "cloudmapper",
         "cartography",

@@ -6,13 +6,13 @@ use chrono::{SecondsFormat, Utc};
 use clap::Args;
 
 use super::source::TopologySource;
-use crate::audit::audit;
+use crate::audit::{audit, checks};
 use crate::cli::printer::Printer;
 use crate::cli::time::TimeArg;
 use crate::cli::{Outcome, knowledge};
 use crate::detect::{Finding, Severity};
 use crate::policy::{Policy, Subject};
-use crate::report;
+use crate::report::{self, Rule};
 use crate::topology::{History, Network};
 
 #[derive(Debug, Args)]
@@ -58,7 +58,8 @@ pub(super) async fn run(args: AuditArgs, printer: &Printer) -> anyhow::Result<Ou
     if !args.all {
         findings.retain(|finding| finding.expected_by.is_none());
     }
-    report::write_findings(printer.out(), &findings, printer.format())?;
+    let rules: Vec<Rule> = checks().map(|check| Rule::from(&check)).collect();
+    report::write_findings(printer.out(), &findings, &rules, printer.findings_format())?;
     for note in &audited.notes {
         printer.warn(note);
     }

@@ -1,4 +1,4 @@
-//! `cidr_contains`, `ip_prefix`, `ip_scope` and `aws_service`: what an address is by itself.
+//! `cidr_contains`, `ip_prefix`, `ip_scope`, `aws_service` and `aws_region`: what an address is by itself.
 //!
 //! An address means something only inside a VPC; these functions answer for an address alone, as a filter in an
 //! analyst's SQL needs it. The columns of `traffic` answer for an address *in a flow*.
@@ -117,6 +117,29 @@ pub(super) fn aws_service(settings: Arc<Settings>) -> ScalarUDF {
             .ip_ranges
             .owner(address)
             .map(|owner| owner.service.clone())
+    })
+}
+
+/// `country(addr)`: the ISO 3166-1 code of an address's country by the user's MaxMind DB files, NULL without.
+pub(super) fn country(settings: Arc<Settings>) -> ScalarUDF {
+    of_address("country", move |address| settings.geo.country(address))
+}
+
+/// `autonomous_system(addr)`: who announces an address, such as `AS64500 Example`, by the user's MaxMind DB files, NULL without.
+pub(super) fn autonomous_system(settings: Arc<Settings>) -> ScalarUDF {
+    of_address("autonomous_system", move |address| {
+        settings.geo.autonomous_system(address)
+    })
+}
+
+/// `aws_region(addr)`: the region that AWS publishes for the address in ip-ranges.json, `GLOBAL` where it is of none, NULL where the
+/// address is not AWS's.
+pub(super) fn aws_region(settings: Arc<Settings>) -> ScalarUDF {
+    of_address("aws_region", move |address| {
+        settings
+            .ip_ranges
+            .owner(address)
+            .map(|owner| owner.region.clone())
     })
 }
 

@@ -200,7 +200,7 @@ fn leg(flow: &Flow) -> Option<&'static str> {
         Leg::Direct => "direct",
         Leg::NatInside | Leg::NatInsideBlind => "nat_inside",
         Leg::NatOutside => "nat_outside",
-        Leg::Transit => "transit",
+        Leg::Transit | Leg::TransitBlind => "transit",
         Leg::Middle => "middlebox",
     })
 }

@@ -3,7 +3,8 @@
 //! A conversation is the records between two endpoints (address in its VPC, and port) over one protocol, in both directions and
 //! from every interface, NAT leg and flow log that recorded it.
 
-use super::flow::{Action, Address, Direction, Flow, Initiator, Leg, Standing, Texts};
+use super::count::{self, count_once};
+use super::flow::{Action, Address, Flow, Initiator, Leg, Standing, Texts};
 use super::hash::{self, Map, Set};
 use super::world::World;
 use crate::session::functions::service_of;
@@ -31,7 +32,7 @@ impl Conversations {
     /// Sorts records into conversations. Conversations none of whose records matter are left out.
     pub(super) fn arrange(
         chunks: Vec<Vec<Flow>>,
-        network_of: impl Fn(u32) -> u32,
+        talker: impl Fn(u32, Address) -> (u32, u64),
         matters: impl Fn(&Flow) -> bool,
         scratch: &mut Scratch,
     ) -> Self {
@@ -41,7 +42,7 @@ impl Conversations {
         keys.clear();
         for (chunk, flows) in (0..).zip(&chunks) {
             for (at, flow) in (0..).zip(flows) {
-                let key = key(flow, &network_of);
+                let key = key(flow, &talker);
                 if matters(flow) {
                     keys.insert(key);
                 }
@@ -121,6 +122,9 @@ impl Conversations {
             find_initiator(conversation, peers, evidence);
             mark_late(conversation, world);
             count_once(conversation, world, flow_logs, ways);
+            for flow in conversation.iter_mut() {
+                flow.counted = flow.counted && flow.leg != Leg::TransitBlind;
+            }
             for (row, settled) in rows.zip(conversation.iter()) {
                 *self.get_mut(row) = *settled;
             }
@@ -135,15 +139,7 @@ pub(super) struct Scratch {
     keys: Set<u64>,
     conversation: Vec<Flow>,
     evidence: Vec<(i64, Initiator)>,
-    ways: Ways,
-}
-
-#[derive(Default)]
-struct Ways {
-    way: Vec<u32>,
-    kept: Vec<u32>,
-    overruled: Vec<bool>,
-    uncounted: Vec<bool>,
+    ways: count::Ways,
 }
 
 /// Which flow log wrote the records of each kind of [`Traits`](super::flow::Traits), in texts whose order is the same in every run.
@@ -154,10 +150,18 @@ pub(super) struct FlowLogs {
 }
 
 /// The same for both directions of a conversation and at every place that recorded it.
-fn key(flow: &Flow, network_of: impl Fn(u32) -> u32) -> u64 {
-    let (src, dst) = flow.sockets();
-    let src = (network_of(flow.src_end), src);
-    let dst = (network_of(flow.dst_end), dst);
+fn key(flow: &Flow, talker: impl Fn(u32, Address) -> (u32, u64)) -> u64 {
+    let (src_port, dst_port) = flow.ports();
+    let end = |end: u32, address: Address, port: i32| {
+        let (network, talker) = talker(end, address);
+        let talker = hash::mix(
+            hash::mix(hash::seed(), talker),
+            u64::from(port.cast_unsigned()),
+        );
+        (network, talker)
+    };
+    let src = end(flow.src_end, flow.src, src_port);
+    let dst = end(flow.dst_end, flow.dst, dst_port);
     let (one, other) = if src <= dst { (src, dst) } else { (dst, src) };
     let networks = u64::from(one.0) << 32 | u64::from(other.0);
     let mut hash = hash::mix(hash::mix(hash::seed(), networks), one.1);
@@ -166,7 +170,10 @@ fn key(flow: &Flow, network_of: impl Fn(u32) -> u32) -> u64 {
         .map_or(u64::MAX, |protocol| u64::from(protocol.cast_unsigned()));
     hash = hash::mix(hash::mix(hash, other.1), protocol);
     // What a NAT gateway rewrote is a conversation of its own until its legs are joined; so is a leg that hides the far end.
-    if matches!(flow.leg, Leg::NatOutside | Leg::NatInsideBlind) {
+    if matches!(
+        flow.leg,
+        Leg::NatOutside | Leg::NatInsideBlind | Leg::TransitBlind
+    ) {
         hash = hash::mix(hash, u64::from(flow.recorder) + 1);
     }
     hash
@@ -181,6 +188,34 @@ fn by_flags(flow: &Flow) -> Initiator {
         Some(SYN) => Initiator::Src,
         _ if flow.standing == Standing::KeptByFlags => flow.initiator,
         _ => Initiator::Unknown,
+    }
+}
+
+/// The way of a conversation's first record.
+#[derive(Clone, Copy)]
+pub(super) struct Forward {
+    src: u64,
+    dst: u64,
+    ports: (i32, i32),
+}
+
+impl Forward {
+    pub(super) fn of(first: &Flow) -> Self {
+        let (src, dst) = first.sockets();
+        Self {
+            src,
+            dst,
+            ports: first.ports(),
+        }
+    }
+
+    /// Whether another record of the conversation goes the same way. An end may have several addresses, but has one port.
+    pub(super) fn is(self, flow: &Flow) -> bool {
+        if self.ports.0 != self.ports.1 {
+            return flow.ports() == self.ports;
+        }
+        let (src, dst) = flow.sockets();
+        src == self.src || dst == self.dst && src != self.dst
     }
 }
 
@@ -204,20 +239,20 @@ fn find_initiator(conversation: &mut [Flow], peers: &Peers, evidence: &mut Vec<(
     if ends(first).is_none() {
         return;
     }
-    let forward = first.sockets().0;
+    let forward = Forward::of(first);
     // Evidence in terms of the first record's direction.
     evidence.clear();
     for flow in conversation.iter() {
         match by_flags(flow) {
             Initiator::Unknown => {}
-            found if flow.sockets().0 == forward => evidence.push((flow.start, found)),
+            found if forward.is(flow) => evidence.push((flow.start, found)),
             found => evidence.push((flow.start, mirrored(found))),
         }
     }
     if evidence.is_empty() {
         let guess = by_ports(conversation, peers);
         for flow in conversation {
-            flow.initiator = if flow.sockets().0 == forward {
+            flow.initiator = if forward.is(flow) {
                 guess
             } else {
                 mirrored(guess)
@@ -235,7 +270,7 @@ fn find_initiator(conversation: &mut [Flow], peers: &Peers, evidence: &mut Vec<(
                 .and_then(|earlier| evidence.get(earlier))
                 .or_else(|| evidence.get(at));
             let found = near.map_or(Initiator::Unknown, |(_, found)| *found);
-            if flow.sockets().0 == forward {
+            if forward.is(flow) {
                 found
             } else {
                 mirrored(found)
@@ -342,7 +377,9 @@ impl Peers {
 
     /// Counts the conversations of a bucket.
     pub(super) fn count(&mut self, conversations: &Conversations) {
-        for first in conversations.firsts() {
+        // A transit gateway's own address is nobody's peer.
+        let firsts = conversations.firsts();
+        for first in firsts.filter(|first| first.leg != Leg::TransitBlind) {
             for end in ends(first).into_iter().flatten() {
                 if let Some(count) = self.0.get_mut(&end) {
                     *count += 1;
@@ -374,205 +411,4 @@ fn mark_late(conversation: &mut [Flow], world: &World<'_>) {
         };
         conversation[at].late = late;
     }
-}
-
-/// How near to the sender a record was made: the sender's own counts first, then the receiver's, then whoever stood between.
-fn rank(flow: &Flow) -> u8 {
-    match (flow.leg, flow.direction) {
-        (Leg::Direct, Direction::Egress) => 0,
-        (Leg::Direct, Direction::Ingress) => 1,
-        (Leg::Direct, Direction::Unknown) => 2,
-        (Leg::NatInside, _) => 3,
-        (Leg::Middle, _) => 4,
-        (Leg::Transit, _) => 5,
-        (Leg::NatInsideBlind | Leg::NatOutside, _) => 6,
-    }
-}
-
-/// When a record's packets passed, in microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Interval {
-    pub(super) start: i64,
-    pub(super) end: i64,
-}
-
-impl Interval {
-    pub(super) fn of(flow: &Flow) -> Self {
-        let Flow { start, end, .. } = *flow;
-        Self { start, end }
-    }
-
-    /// Whether two records share time. Intervals that only touch do not.
-    pub(super) fn overlaps(self, other: Self) -> bool {
-        if self.start == self.end || other.start == other.end {
-            return self.start <= other.end && other.start <= self.end;
-        }
-        self.start < other.end && other.start < self.end
-    }
-
-    /// Whether two records may share packets all the same, by the tolerance of their times.
-    pub(super) fn is_near(self, other: Self) -> bool {
-        self.start <= other.end.saturating_add(SLACK)
-            && other.start <= self.end.saturating_add(SLACK)
-    }
-}
-
-fn overlap(one: &Flow, other: &Flow) -> bool {
-    Interval::of(one).overlaps(Interval::of(other))
-}
-
-fn near(one: &Flow, other: &Flow) -> bool {
-    Interval::of(one).is_near(Interval::of(other))
-}
-
-/// Leaves one counted record for each direction and interval.
-fn count_once(
-    conversation: &mut [Flow],
-    world: &World<'_>,
-    flow_logs: &FlowLogs,
-    scratch: &mut Ways,
-) {
-    let first = conversation[0].sockets().0;
-    let is_forward = |flow: &Flow| flow.sockets().0 == first;
-    let num_forward = conversation.iter().filter(|flow| is_forward(flow)).count();
-    for (forward, count) in [
-        (true, num_forward),
-        (false, conversation.len() - num_forward),
-    ] {
-        if count < 2 {
-            continue;
-        }
-        scratch.way.clear();
-        for (at, flow) in (0..).zip(conversation.iter()) {
-            if is_forward(flow) == forward {
-                scratch.way.push(at);
-            }
-        }
-        drop_repeats(&mut scratch.way, &mut scratch.kept, conversation, world);
-        if scratch.way.len() < 2 {
-            continue;
-        }
-        judge(conversation, world, flow_logs, scratch);
-        for (at, &index) in scratch.way.iter().enumerate() {
-            if scratch.overruled[at] || scratch.uncounted[at] {
-                conversation[index as usize].counted = false;
-            }
-        }
-    }
-}
-
-/// Says of the records of one direction which are overruled, and which a better one stands for.
-fn judge(flows: &[Flow], world: &World<'_>, flow_logs: &FlowLogs, scratch: &mut Ways) {
-    let Ways {
-        way,
-        overruled,
-        uncounted,
-        ..
-    } = scratch;
-    let at = |position: usize| &flows[way[position] as usize];
-    let longest = (0..way.len())
-        .map(|position| at(position).end - at(position).start)
-        .max()
-        .unwrap_or(0);
-    // Records that may share packets with `of`: `way` is ordered by start.
-    let close = |of: &Flow| -> std::ops::Range<usize> {
-        let earliest = of.start.saturating_sub(SLACK).saturating_sub(longest);
-        let from = way.partition_point(|&index| flows[index as usize].start < earliest);
-        let to = way
-            .partition_point(|&index| flows[index as usize].start <= of.end.saturating_add(SLACK));
-        from..to
-    };
-    // Two records meet if they share time; or nearly, if neither shares time with another record of the other's place: else a
-    // log that stops would take the next interval of the other with it.
-    let shares = |one: &Flow, place: u32| {
-        close(one)
-            .map(at)
-            .any(|other| world.place(other.recorder) == place && overlap(one, other))
-    };
-    let meet = |a: &Flow, b: &Flow| {
-        overlap(a, b)
-            || near(a, b)
-                && !shares(a, world.place(b.recorder))
-                && !shares(b, world.place(a.recorder))
-    };
-    // The client's side let it out, the server's side refused it: the server's records tell what became of the packets.
-    overruled.clear();
-    overruled.extend((0..way.len()).map(|position| {
-        let flow = at(position);
-        rank(flow) != 1
-            && flow.action != Action::Reject
-            && flow.initiator != Initiator::Dst
-            && close(flow).map(at).any(|other| {
-                rank(other) == 1
-                    && other.action == Action::Reject
-                    && !other.late
-                    && meet(flow, other)
-            })
-    }));
-    uncounted.clear();
-    uncounted.extend((0..way.len()).map(|position| {
-        let flow = at(position);
-        close(flow)
-            .filter(|&other| other != position && !overruled[other])
-            .any(|other| {
-                let better = at(other);
-                if world.same_interface(flow.recorder, better.recorder) {
-                    // Two flow logs of one interface: the same packets twice, unless one logs what the other leaves out.
-                    overlap(flow, better)
-                        && logs_of(flow, flow_logs) != logs_of(better, flow_logs)
-                        && flow.action == better.action
-                        && detail(better, flow_logs) > detail(flow, flow_logs)
-                } else {
-                    let is_better = rank(better) < rank(flow)
-                        || rank(better) == rank(flow)
-                            && by_name(better, world) < by_name(flow, world);
-                    is_better && meet(flow, better)
-                }
-            })
-    }));
-}
-
-/// Of two recorders that are as near, one comes first in every run.
-fn by_name<'w>(flow: &Flow, world: &'w World<'_>) -> (Option<&'w str>, u32) {
-    let interface = world.recorder(flow.recorder).texts.interface_id;
-    (world.texts.get(interface), flow.recorder)
-}
-
-fn logs_of(flow: &Flow, flow_logs: &FlowLogs) -> u32 {
-    flow_logs.of_traits[flow.traits as usize]
-}
-
-/// Of two flow logs that record the same interface, the one to count: the finer interval knows more, then the one with flags, then
-/// any fixed one.
-fn detail<'l>(flow: &Flow, flow_logs: &'l FlowLogs) -> (bool, std::cmp::Reverse<Option<&'l str>>) {
-    (
-        flow.tcp_flags().is_some(),
-        std::cmp::Reverse(flow_logs.names.get(logs_of(flow, flow_logs))),
-    )
-}
-
-/// A record that stands twice, letter for letter, was recorded by two flow logs.
-fn drop_repeats(way: &mut Vec<u32>, kept: &mut Vec<u32>, flows: &mut [Flow], world: &World<'_>) {
-    kept.clear();
-    for &index in way.iter() {
-        let flow = &flows[index as usize];
-        let repeats = kept
-            .iter()
-            .rev()
-            .map(|&earlier| &flows[earlier as usize])
-            .take_while(|earlier| earlier.start == flow.start)
-            .any(|earlier| {
-                world.same_interface(earlier.recorder, flow.recorder)
-                    && earlier.end == flow.end
-                    && earlier.action == flow.action
-                    && earlier.packets() == flow.packets()
-                    && earlier.bytes() == flow.bytes()
-            });
-        if repeats {
-            flows[index as usize].counted = false;
-        } else {
-            kept.push(index);
-        }
-    }
-    std::mem::swap(way, kept);
 }

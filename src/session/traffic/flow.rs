@@ -129,6 +129,9 @@ pub(super) enum Leg {
     NatOutside,
     /// At a transit gateway.
     Transit,
+    /// As `Transit`, but the record has the gateway's own address in the place of one end (the v2 default format has no `pkt-*` fields).
+    /// A transit gateway sends and receives nothing itself, so that this never counts: the ends' own records do.
+    TransitBlind,
     /// At a load balancer, an endpoint or an appliance that neither sends nor receives.
     Middle,
 }

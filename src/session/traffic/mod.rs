@@ -15,6 +15,7 @@ mod choice;
 mod columns;
 mod company;
 mod conversation;
+mod count;
 mod files;
 mod filter;
 mod flow;

@@ -8,8 +8,9 @@ use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use super::conversation::{Conversations, Interval, SLACK};
-use super::flow::{Address, Addresses, Direction, Flow, Initiator, Leg, NONE, Text};
+use super::conversation::{Conversations, SLACK};
+use super::count::Interval;
+use super::flow::{Addresses, Direction, Flow, Initiator, Leg, NONE, Text};
 use super::hash::{self, Map, Set};
 use super::run::in_parallel;
 use super::world::World;
@@ -30,17 +31,32 @@ struct Side {
     key: u64,
     time: Interval,
     at: At,
-    client: Address,
+    /// The same for all addresses of an interface.
+    client: u64,
     gateway: Text,
 }
 
 impl Side {
-    fn new(key: u64, flow: &Flow, at: At, client_is_src: bool, gateway: Text) -> Self {
+    fn new(
+        key: u64,
+        flow: &Flow,
+        at: At,
+        client_is_src: bool,
+        gateway: Text,
+        world: &World<'_>,
+    ) -> Self {
+        let (client, end) = if client_is_src {
+            (flow.src, flow.src_end)
+        } else {
+            (flow.dst, flow.dst_end)
+        };
         Self {
             key,
             time: Interval::of(flow),
             at,
-            client: if client_is_src { flow.src } else { flow.dst },
+            client: world
+                .end(end)
+                .map_or(client.into(), |end| end.talker(client)),
             gateway,
         }
     }
@@ -99,7 +115,7 @@ impl Sides {
                     let gateway = world.recorder(flow.recorder).nat_id;
                     self.is_wanted = self.is_wanted || is_wanted(flow);
                     self.outer.push(Outer {
-                        side: Side::new(twin_key(flow, out, world), flow, at, out, gateway),
+                        side: Side::new(twin_key(flow, out, world), flow, at, out, gateway, world),
                         far: far_key(flow, out),
                         out,
                     });
@@ -109,7 +125,7 @@ impl Sides {
                     self.is_wanted = self.is_wanted || is_wanted(flow);
                     let out = flow.direction == Direction::Ingress;
                     let key = twin_key(flow, out, world);
-                    self.blind.push(Side::new(key, flow, at, out, NONE));
+                    self.blind.push(Side::new(key, flow, at, out, NONE, world));
                 }
                 _ => self.inner.extend(inner(flow, at, world)),
             }
@@ -438,7 +454,14 @@ fn inner(flow: &Flow, at: At, world: &World<'_>) -> Option<Side> {
         (false, true) => false,
         _ => return None,
     };
-    Some(Side::new(far_key(flow, out)?, flow, at, out, gateway))
+    Some(Side::new(
+        far_key(flow, out)?,
+        flow,
+        at,
+        out,
+        gateway,
+        world,
+    ))
 }
 
 /// The NAT gateway that a record's packets went through.

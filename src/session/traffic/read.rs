@@ -375,10 +375,11 @@ fn lookup<T: Copy + Eq + std::hash::Hash>(
         .or_insert_with(|| of(&mut locked(pool)).intern(value))
 }
 
-/// The same for both directions of a conversation, wherever it was recorded.
+/// The same for both directions of a conversation, wherever it was recorded: by its ports, since an end may have several addresses.
 fn bucket_of(flow: &Flow) -> usize {
-    let (src, dst) = flow.sockets();
-    let hash = hash::mix(hash::mix(hash::seed(), src.min(dst)), src.max(dst));
+    let (src, dst) = flow.ports();
+    let [one, other] = [src.min(dst), src.max(dst)].map(|port| u64::from(port.cast_unsigned()));
+    let hash = hash::mix(hash::seed(), one << 32 | other);
     // Not the bits that a map would use.
     usize::try_from(hash >> 40).unwrap_or(0) % BUCKETS
 }

@@ -165,9 +165,13 @@ impl<'n> Lens<'n> {
         self.sync(world);
     }
 
-    /// The VPC that an end's address means something in; 0 outside of any.
-    pub(super) fn network_of(&self, end: u32) -> u32 {
-        self.end_at(end).map_or(0, |end| end.network)
+    /// Who talks: the VPC that an end's address means something in, 0 outside of any, and a number that is the same for all addresses of
+    /// one interface.
+    pub(super) fn talker(&self, end: u32, address: Address) -> (u32, u64) {
+        match self.end_at(end) {
+            Some(end) => (end.network, end.talker(address)),
+            None => (0, address.into()),
+        }
     }
 
     /// Leaves a record with its recorder at the flow's time, ends, leg, direction, route and path. `seen` are its addresses as the
@@ -465,7 +469,7 @@ impl<'n> Lens<'n> {
             Side::Far => false,
         };
         let mut locked = lock(world);
-        let mut end = locked.end_of(endpoint, ip, pool.texts.get(service), by.network);
+        let mut end = locked.end_of(endpoint, ip, pool, service, by.network);
         let texts = &mut end.texts;
         if is_own && !matches!(texts.scope, Scope::Special) {
             let or = |known: Text, by: Text| if known == NONE { by } else { known };
@@ -534,7 +538,7 @@ impl<'n> Lens<'n> {
         };
         let endpoint = network.resolve(&vantage, ip);
         let mut locked = lock(world);
-        let mut end = locked.end_of(endpoint, ip, pool.texts.get(service), network);
+        let mut end = locked.end_of(endpoint, ip, pool, service, network);
         end.texts.scope = Scope::Transit;
         let vpc_id = locked.text(Some(&vpc.id));
         end.network = locked.network_number(vpc_id);
@@ -565,7 +569,17 @@ impl<'n> Lens<'n> {
                     (false, false) => Leg::NatInside,
                 }
             }
-            InterfaceKind::TransitGateway => Leg::Transit,
+            InterfaceKind::TransitGateway => {
+                let own = |end: Option<&End<'_>>| {
+                    let own = recorder.texts.interface_id;
+                    own != NONE && end.is_some_and(|end| end.texts.interface_id == own)
+                };
+                if own(src) || own(dst) {
+                    Leg::TransitBlind
+                } else {
+                    Leg::Transit
+                }
+            }
             _ => {
                 let own = match flow.direction {
                     Direction::Egress => src,

@@ -348,7 +348,7 @@ impl<'n> Passes<'n> {
                 let chunks = std::mem::take(&mut *locked(&resolved[index]));
                 let conversations = Conversations::arrange(
                     chunks,
-                    |end| lens.network_of(end),
+                    |end, address| lens.talker(end, address),
                     |flow| self.matters(flow, until, &*lens) || is_counted(flow),
                     &mut scratch,
                 );

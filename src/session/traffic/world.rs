@@ -4,12 +4,15 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::flow::Pool;
-use super::flow::{NONE, RecorderIds, Text, Texts};
+use super::flow::{Address, NONE, RecorderIds, Text, Texts};
 use super::hash::Set;
 use super::witness::Sightings;
 use crate::topology::{
-    Class, Endpoint, Family, InterfaceKind, Network, RouteTarget, Scope, Subnet, Vantage,
+    Class, Endpoint, Family, Interface, InterfaceKind, Network, RouteTarget, Scope, Subnet, Vantage,
 };
+
+/// An address that stands for others and is in no record.
+const UNSEEN: Address = NONE - 1;
 
 /// What is told of one end of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,15 +39,30 @@ pub(super) struct End<'n> {
     pub(super) network: u32,
     /// A number of the subnet's route table; [`NONE`] without one.
     pub(super) table: u32,
+    /// The address of its interface that without `pkt-*` fields stands for this one and others; [`NONE`] where the interface has no other.
+    pub(super) stand_in: Address,
+    /// Whether it is a public address, which the interface itself never sees.
+    pub(super) is_public: bool,
 }
 
 impl End<'_> {
+    /// The same for all addresses of an interface that has several.
+    pub(super) fn talker(&self, address: Address) -> u64 {
+        if self.stand_in == NONE {
+            address.into()
+        } else {
+            1 << 32 | u64::from(self.texts.interface_id)
+        }
+    }
+
     fn key(&self) -> EndKey {
         EndKey {
             texts: self.texts,
             subnet: address_of(self.subnet),
             nat_id: self.nat_id,
             network: self.network,
+            stand_in: self.stand_in,
+            is_public: self.is_public,
         }
     }
 }
@@ -53,8 +71,10 @@ impl End<'_> {
 struct EndKey {
     texts: EndTexts,
     subnet: usize,
-    pub(super) nat_id: Text,
+    nat_id: Text,
     network: u32,
+    stand_in: Address,
+    is_public: bool,
 }
 
 /// What is told of who recorded a flow.
@@ -249,9 +269,11 @@ impl<'n> World<'n> {
         &mut self,
         endpoint: Endpoint<'n>,
         address: IpAddr,
-        service: Option<&str>,
+        pool: &Pool,
+        service: Text,
         network: &'n Network,
     ) -> End<'n> {
+        let service = pool.texts.get(service);
         let (mut scope, mut of_service) = (endpoint.scope, endpoint.service);
         // The record's own word was true when it was written; the ranges we have may be older or newer.
         if matches!(scope, Scope::Internet)
@@ -293,8 +315,27 @@ impl<'n> World<'n> {
             nat_id: self.text(nat_id),
             network: 0,
             table: self.table_number(network, subnet),
+            stand_in: interface.map_or(NONE, |interface| stand_in(interface, address, pool)),
+            is_public: interface
+                .is_some_and(|interface| interface.public_addresses.contains(&address)),
         }
     }
+}
+
+/// The address that stands for whatever an interface sends or receives where records have no `pkt-*` fields: its first one of the family
+/// (Amazon VPC User Guide, `srcaddr` and `dstaddr`). [`NONE`] where it has no other.
+fn stand_in(interface: &Interface, address: IpAddr, pool: &Pool) -> Address {
+    let is_like = |other: IpAddr| other.is_ipv4() == address.is_ipv4();
+    let mut own = interface.addresses.iter().filter(|own| is_like(**own));
+    let first = own.next();
+    let has_others = own.next().is_some()
+        || interface.public_addresses.iter().any(|own| is_like(*own))
+        || interface.prefixes.iter().any(|net| is_like(net.addr()));
+    let first = first.filter(|_| has_others);
+    first.map_or(NONE, |&first| {
+        // Where no record has it, nothing is known by it either.
+        pool.addresses.lookup(first).unwrap_or(UNSEEN)
+    })
 }
 
 pub(super) fn class(subnet: Option<&Subnet>, address: IpAddr) -> Option<&'static str> {

@@ -91,7 +91,8 @@ pub(super) async fn connect(
     Ok(bucket)
 }
 
-async fn load(settings: &S3Settings) -> SdkConfig {
+/// What the SDK is told wherever it is used here: timeouts, region, credentials.
+pub(crate) async fn load(settings: &S3Settings) -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)
@@ -125,7 +126,10 @@ async fn load(settings: &S3Settings) -> SdkConfig {
 
 /// Asks the chain once before any request: a request would wrap the answer into something that
 /// nobody understands.
-async fn expect_credentials(config: &SdkConfig, settings: &S3Settings) -> Result<(), SourceError> {
+pub(in crate::source) async fn expect_credentials(
+    config: &SdkConfig,
+    settings: &S3Settings,
+) -> Result<(), SourceError> {
     let none = |message: String| {
         let profile = settings
             .profile

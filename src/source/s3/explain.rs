@@ -123,7 +123,7 @@ impl Bucket {
 }
 
 /// The deepest two causes of an error in one line: those above them only say that something failed.
-pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
+pub(in crate::source) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut texts: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {
@@ -137,7 +137,7 @@ pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
     texts[from..].join(": ")
 }
 
-fn one_line(text: &str) -> String {
+pub(in crate::source) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use aws_sdk_s3::error::SdkError;
+use aws_sdk_s3::operation::head_object::HeadObjectError;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::types::Object as S3Object;
 use chrono::{DateTime, Utc};
@@ -10,6 +12,7 @@ use futures::stream::{BoxStream, StreamExt, TryStreamExt, try_unfold};
 use super::Bucket;
 use super::explain::{Asked, Explain};
 use crate::source::key::FlowLogKey;
+use crate::source::queue::Told;
 use crate::source::selection::{Selection, Verdict};
 use crate::source::{Listed, Object, SourceError};
 
@@ -30,6 +33,43 @@ pub(super) fn list(
     })
     .into_stream()
     .boxed()
+}
+
+/// What a listing would say of an object that a notification tells of.
+pub(super) fn offered(bucket: &Bucket, told: &Told, selection: &Selection) -> Option<Listed> {
+    if told.bucket != bucket.name || !told.key.starts_with(&bucket.prefix) {
+        return None;
+    }
+    match selection.judge(&told.key) {
+        Verdict::Read(name) => Some(Listed::Object(Object {
+            key: bucket.url(&told.key),
+            etag: told.etag.clone(),
+            size: told.size,
+            modified: Some(told.at),
+            name,
+        })),
+        Verdict::Unwanted { .. } => None,
+        Verdict::Skip { what, reason, .. } => Some(Listed::Skipped {
+            key: bucket.url(&what),
+            reason,
+        }),
+    }
+}
+
+/// Looks at an object, by its URL, as it is now.
+pub(super) async fn look(bucket: &Bucket, url: &str) -> Result<Option<Object>, SourceError> {
+    let key = url.strip_prefix(&bucket.url("")).unwrap_or(url);
+    match bucket.ask_for(key).await {
+        Ok(object) => Ok(Some(object)),
+        Err(error)
+            if error
+                .raw_response()
+                .is_some_and(|answer| answer.status().as_u16() == 404) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(bucket.explain(error, Asked::Object(url))),
+    }
 }
 
 struct Listing {
@@ -162,20 +202,8 @@ impl Bucket {
     /// Looks at a single object. `None` where there is none, or where S3 does not say: who may not
     /// list gets 403 for both.
     async fn head(&self, key: &str) -> Result<Option<Object>, SourceError> {
-        let request = self
-            .client
-            .head_object()
-            .bucket(&self.name)
-            .key(key)
-            .set_request_payer(self.payer.clone());
-        match request.send().await {
-            Ok(found) => Ok(Some(Object {
-                key: self.url(key),
-                etag: bare_etag(found.e_tag()),
-                size: length(found.content_length()),
-                modified: found.last_modified().and_then(chrono_time),
-                name: FlowLogKey::parse(key),
-            })),
+        match self.ask_for(key).await {
+            Ok(object) => Ok(Some(object)),
             Err(error)
                 if error
                     .raw_response()
@@ -185,6 +213,23 @@ impl Bucket {
             }
             Err(error) => Err(self.explain(error, Asked::Object(&self.url(key)))),
         }
+    }
+
+    async fn ask_for(&self, key: &str) -> Result<Object, SdkError<HeadObjectError>> {
+        let request = self
+            .client
+            .head_object()
+            .bucket(&self.name)
+            .key(key)
+            .set_request_payer(self.payer.clone());
+        let found = request.send().await?;
+        Ok(Object {
+            key: self.url(key),
+            etag: bare_etag(found.e_tag()),
+            size: length(found.content_length()),
+            modified: found.last_modified().and_then(chrono_time),
+            name: FlowLogKey::parse(key),
+        })
     }
 
     fn object(&self, object: &S3Object, key: &str, name: Option<FlowLogKey>) -> Object {

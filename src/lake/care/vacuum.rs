@@ -1,0 +1,242 @@
+//! Deletes what no version needs that somebody may still read, and what no commit to come can need.
+//!
+//! | What | Kept while |
+//! |---|---|
+//! | data files of the latest version | always |
+//! | files that were replaced or have expired | it is no longer ago than `retain` |
+//! | data files that no commit has | they are younger than `retain` |
+//! | side data of attempts that are not in | it is younger than `retain` |
+//! | half-written files in a folder, probes | they are younger than `retain` |
+//!
+//! First it lists, then it reads the log: what was committed before that is known, and what is older than `retain` is not committed
+//! later, since no writer commits what it began more than 20 hours ago. Uploads in parts that were never completed show in no listing: a
+//! bucket wants a lifecycle rule for those.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use deltalake_core::table::config::TablePropertiesExt;
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::ObjectStore;
+use object_store::path::Path;
+
+use super::contents::{self, Found, Staging};
+use super::{Mode, checkpoint};
+use crate::lake::snapshot::LakeSnapshot;
+use crate::lake::{Lake, LakeError, land, table};
+
+/// What is to be deleted.
+#[derive(Debug, Clone)]
+pub struct Vacuum {
+    /// How long files stay that nobody needs.
+    pub retain: Duration,
+    /// Whether to delete also what is younger than any commit may take.
+    pub force: bool,
+    /// Whether anything is done.
+    pub mode: Mode,
+}
+
+impl Vacuum {
+    /// A week: longer than any query, and long enough to notice that something was replaced which should not have been.
+    pub const RETAIN: Duration = Duration::from_secs(7 * 24 * 3600);
+}
+
+/// Files of one kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Deletions {
+    /// Where they are, in order.
+    pub paths: Vec<String>,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Deletions {
+    fn push(&mut self, path: String, bytes: u64) {
+        self.paths.push(path);
+        self.bytes += bytes;
+    }
+}
+
+/// What was deleted, or would be.
+#[derive(Debug, Clone, Default)]
+pub struct Vacuumed {
+    /// Data files that were replaced or have expired.
+    pub replaced: Deletions,
+    /// Data files that no commit has.
+    pub orphans: Deletions,
+    /// Objects, coverage and bad lines of attempts that are not in, and what killed probes left.
+    pub side: Deletions,
+    /// Half-written files of a folder.
+    pub staging: Deletions,
+    /// The version of the checkpoint that was written, if one was due.
+    pub checkpoint: Option<u64>,
+    /// Entries of the log behind it that were deleted.
+    pub log_entries: u64,
+}
+
+impl Lake {
+    /// Deletes files that nobody needs any more, and the log's entries behind a checkpoint that are older than 30 days.
+    ///
+    /// # Errors
+    /// Younger files would be deleted than is safe, or the lake cannot be read, or a file not be deleted.
+    pub async fn vacuum(&self, vacuum: &Vacuum) -> Result<Vacuumed, LakeError> {
+        let place = &self.inner.place;
+        let cutoff = self.cutoff(vacuum).await?;
+        let (data, batches, probes) = futures::try_join!(
+            contents::data_files(place),
+            contents::batches(place),
+            contents::probes(place)
+        )?;
+        // Publishes what a killed writer left, so that the log's entries are not needed to know who won.
+        self.catch_up().await?;
+        let snapshot = self.snapshot().await?;
+        let mut plan = Vacuumed::default();
+        let mut doomed = self.doomed_data(&snapshot, data, cutoff, &mut plan).await?;
+        let won: HashSet<&str> = snapshot
+            .attempts()
+            .map(|attempts| attempts.values().map(String::as_str).collect())
+            .unwrap_or_default();
+        for found in batches.into_iter().chain(probes) {
+            let attempt = found.location.parts().rev().nth(1);
+            let is_in = attempt.is_some_and(|attempt| won.contains(attempt.as_ref()));
+            if !is_in && found.modified < cutoff {
+                plan.side.push(place.inside(&found.location), found.size);
+                doomed.push(found.location);
+            }
+        }
+        let staging = self.staging(cutoff).await?;
+        for file in &staging {
+            plan.staging
+                .push(file.path.display().to_string(), file.size);
+        }
+        if vacuum.mode == Mode::Apply {
+            self.delete(doomed, staging).await?;
+            plan.checkpoint = checkpoint::write_if_due(self).await?;
+            plan.log_entries = checkpoint::clean_log(self).await?;
+        }
+        Ok(plan)
+    }
+
+    /// The time before which files are deleted.
+    async fn cutoff(&self, vacuum: &Vacuum) -> Result<DateTime<Utc>, LakeError> {
+        let refuse = |why: String| LakeError::Retention {
+            uri: self.inner.place.uri.clone(),
+            retain: humantime::format_duration(vacuum.retain).to_string(),
+            why,
+        };
+        if vacuum.retain < land::MIN_RETENTION && !vacuum.force {
+            return Err(refuse(format!(
+                "expected at least {} hours, for a commit that is under way may need them, and so may whoever reads an older version",
+                land::MIN_RETENTION.as_secs() / 3600
+            )));
+        }
+        let latest = self.table().await?;
+        let known = latest
+            .snapshot()
+            .map_err(table::failed(&self.inner.place, "read"))?
+            .table_config();
+        let known = known.deleted_file_retention_duration();
+        if vacuum.retain > known && !vacuum.force {
+            return Err(refuse(format!(
+                "expected at most {} days, after which the log forgets when a file was replaced",
+                known.as_secs() / (24 * 3600)
+            )));
+        }
+        let retain = TimeDelta::from_std(vacuum.retain).unwrap_or(TimeDelta::MAX);
+        Ok(Utc::now()
+            .checked_sub_signed(retain)
+            .unwrap_or(DateTime::<Utc>::MIN_UTC))
+    }
+
+    async fn doomed_data(
+        &self,
+        snapshot: &LakeSnapshot,
+        data: Vec<Found>,
+        cutoff: DateTime<Utc>,
+        plan: &mut Vacuumed,
+    ) -> Result<Vec<Path>, LakeError> {
+        let place = &self.inner.place;
+        let active: HashSet<&Path> = snapshot.files().iter().map(|file| &file.location).collect();
+        let replaced = replaced(self, snapshot).await?;
+        let mut doomed = Vec::new();
+        for found in data {
+            if active.contains(&found.location) {
+                continue;
+            }
+            let of_kind = match replaced.get(&found.location) {
+                Some(at) if *at < cutoff => &mut plan.replaced,
+                None if found.modified < cutoff => &mut plan.orphans,
+                _ => continue,
+            };
+            of_kind.push(place.inside(&found.location), found.size);
+            doomed.push(found.location);
+        }
+        Ok(doomed)
+    }
+
+    async fn staging(&self, before: DateTime<Utc>) -> Result<Vec<Staging>, LakeError> {
+        let Some(folder) = self.inner.place.folder_path() else {
+            return Ok(Vec::new());
+        };
+        let path = folder.display().to_string();
+        let found = tokio::task::spawn_blocking(move || contents::staging(&folder, before)).await;
+        let found = found.map_err(|source| LakeError::GivenUp {
+            uri: self.inner.place.uri.clone(),
+            source,
+        })?;
+        found.map_err(|source| LakeError::Folder {
+            doing: "open",
+            path,
+            source,
+        })
+    }
+
+    async fn delete(&self, doomed: Vec<Path>, staging: Vec<Staging>) -> Result<(), LakeError> {
+        let place = &self.inner.place;
+        let locations = stream::iter(doomed).map(Ok).boxed();
+        let mut deleted = place.store.delete_stream(locations);
+        while let Some(result) = deleted.next().await {
+            match result {
+                Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(place.failed("delete from", &place.root)(error)),
+            }
+        }
+        for file in staging {
+            match tokio::fs::remove_file(&file.path).await {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(source) => {
+                    return Err(LakeError::Folder {
+                        doing: "delete from",
+                        path: file.path.display().to_string(),
+                        source,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// When files were taken out of the table, as far as the log remembers.
+pub(super) async fn replaced(
+    lake: &Lake,
+    snapshot: &LakeSnapshot,
+) -> Result<HashMap<Path, DateTime<Utc>>, LakeError> {
+    let place = &lake.inner.place;
+    let table = snapshot.table();
+    let failed = || table::failed(place, "read");
+    let log = table.log_store();
+    let state = table.snapshot().map_err(failed())?;
+    let tombstones = state.all_tombstones(log.as_ref());
+    tombstones
+        .map_ok(|tombstone| {
+            let at = tombstone.deletion_timestamp().unwrap_or_default();
+            let at = DateTime::from_timestamp_millis(at).unwrap_or_default();
+            (place.path(&tombstone.path()), at)
+        })
+        .try_collect()
+        .await
+        .map_err(failed())
+}
