@@ -4,6 +4,7 @@
 -- attack: T1021
 -- parameters:
 --   baseline_days = 0   days before the window in which the same pair may have talked; 0: no baseline, every pair that the policy does not expect
+--   tag = 'Environment'   the tag, of the subnet or else of its VPC, any case, that tells environments apart
 -- finding_key: subnet_id dst_subnet_id dst_port protocol
 -- description: An accepted connection opened from one private subnet to another (any class but public, in the flow's IP family), also across VPCs,
 --   which the policy does not expect. Nothing stops local traffic between subnets by default. What the server's side refused was not accepted.
@@ -74,6 +75,23 @@ pairs AS (
     FROM connections
     GROUP BY client_subnet_id, server_subnet_id, service_port, protocol, expected_by
 ),
+-- Where the two subnets are, and what their tags call them.
+places AS (
+    SELECT
+        subnets.subnet_id AS id,
+        subnets.account_id,
+        subnets.region,
+        COALESCE(availability_zone_id, availability_zone) AS zone,
+        lower(COALESCE(
+            regexp_match(subnets.tags, '"' || $tag || '":"([^"]*)"', 'i')[1],
+            regexp_match(vpcs.tags, '"' || $tag || '":"([^"]*)"', 'i')[1]
+        )) AS environment
+    FROM subnets
+    LEFT JOIN vpcs
+        ON vpcs.vpc_id = subnets.vpc_id
+        AND vpcs.snapshot_at = subnets.snapshot_at
+    WHERE subnets.snapshot_at = snapshot_of($to)
+),
 known AS (
     SELECT
         *,
@@ -83,14 +101,14 @@ known AS (
 SELECT
     CASE
         WHEN client_class = 'unknown' OR server_class = 'unknown' THEN 'low'
-        WHEN vpc_id <> server_vpc_id THEN 'high'
+        WHEN vpc_id <> server_vpc_id OR ours.environment <> theirs.environment THEN 'high'
         WHEN service_port IN (22, 23, 135, 445, 3389, 5985, 5986) THEN 'high'
         ELSE 'medium'
     END AS severity,
     first_seen,
     last_seen,
-    account_id,
-    region,
+    known.account_id,
+    known.region,
     vpc_id,
     client_subnet_id AS subnet_id,
     CASE WHEN first_interface = last_interface THEN first_interface END AS interface_id,
@@ -107,6 +125,8 @@ SELECT
     || CASE WHEN servers = 1 THEN first_server ELSE servers || ' servers' END
     || ' in ' || server_subnet_id || ' (' || COALESCE(server_class, 'unknown') || ')'
     || CASE WHEN vpc_id <> server_vpc_id THEN ' of ' || server_vpc_id ELSE '' END
+    || CASE WHEN ours.account_id <> theirs.account_id THEN ' in account ' || theirs.account_id ELSE '' END
+    || CASE WHEN ours.environment <> theirs.environment THEN ', from ' || ours.environment || ' to ' || theirs.environment || ',' ELSE '' END
     || ' port ' || service_port || '/' || protocol_name(protocol)
     || COALESCE(' (' || port_name(service_port, protocol) || ')', '')
     || CASE WHEN COALESCE(reply_packets, 0) = 0 THEN '; nothing came back' ELSE '' END AS reason,
@@ -117,10 +137,19 @@ SELECT
         'servers', servers,
         'subnet_class', client_class,
         'dst_subnet_class', server_class,
-        'dst_vpc_id', server_vpc_id
+        'dst_vpc_id', server_vpc_id,
+        'dst_account_id', theirs.account_id,
+        'environment', ours.environment,
+        'dst_environment', theirs.environment,
+        'zone', ours.zone,
+        'dst_zone', theirs.zone,
+        -- Bytes between zones of a region are paid for, both ways.
+        'crosses_zones', ours.region = theirs.region AND ours.zone <> theirs.zone
     ) AS evidence,
     expected_by
 FROM known
+LEFT JOIN places AS ours ON ours.id = client_subnet_id
+LEFT JOIN places AS theirs ON theirs.id = server_subnet_id
 WHERE flows > 0
   AND opened_in_baseline = 0
 ORDER BY first_seen, client_subnet_id, server_subnet_id, service_port, protocol

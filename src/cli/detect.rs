@@ -12,7 +12,7 @@ use super::args::{AddressArgs, DetectionArgs, GlobalArgs, LakeArgs};
 use super::knowledge;
 use super::notes;
 use super::printer::Printer;
-use super::time::TimeArg;
+use super::time::{TimeArg, to_second};
 use crate::audit;
 use crate::detect::{self, Catalog, DetectError, Detection, Finding, Next, Run, Status, Window};
 use crate::lake::{Lake, LakeUri};
@@ -215,8 +215,8 @@ impl Chosen {
         } = &summary;
         printer.say(&format!(
             "{unexpected} findings{hidden}; window {} to {}",
-            minute(window.from),
-            minute(window.to)
+            to_second(window.from),
+            to_second(window.to)
         ));
         notes::print(session, self, window, printer).await?;
         Ok(summary.outcome)
@@ -280,8 +280,8 @@ impl Chosen {
         printer.say(&format!(
             "{new} new, {ongoing} ongoing, {resolved} resolved{}; since {} to {}",
             summary.hidden,
-            minute(from),
-            minute(to)
+            to_second(from),
+            to_second(to)
         ));
         notes::print(session, self, Window { from, to }, printer).await?;
         Ok(summary.outcome)
@@ -359,8 +359,4 @@ struct Printed {
     /// A word on what is hidden, or shown though it is expected.
     hidden: String,
     outcome: Outcome,
-}
-
-fn minute(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M:%SZ").to_string()
 }

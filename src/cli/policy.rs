@@ -13,7 +13,7 @@ use super::Outcome;
 use super::args::{AddressArgs, LakeArgs};
 use super::knowledge;
 use super::printer::Printer;
-use super::time::TimeArg;
+use super::time::{TimeArg, to_second};
 use crate::audit;
 use crate::detect::{self, Catalog, Finding, Origin, Suggestion, Window, suggest};
 use crate::lake::{Lake, LakeUri};
@@ -140,8 +140,8 @@ async fn run_suggest(args: SuggestArgs, printer: &Printer) -> anyhow::Result<Out
         "{} entries for {} findings between {} and {}; {} are expected as it is",
         suggestions.len(),
         new.len() - left_out,
-        minute(found.window.from),
-        minute(found.window.to),
+        to_second(found.window.from),
+        to_second(found.window.to),
         expected.len()
     ));
     if all > suggestions.len() {
@@ -368,12 +368,8 @@ async fn run_check(args: CheckArgs, printer: &Printer) -> anyhow::Result<Outcome
         count(Fate::Matched),
         count(Fate::Expired),
         count(Fate::NeverMatched),
-        minute(found.window.from),
-        minute(found.window.to)
+        to_second(found.window.from),
+        to_second(found.window.to)
     ));
     Ok(Outcome::Done)
-}
-
-fn minute(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M:%SZ").to_string()
 }

@@ -56,6 +56,11 @@ fn wrong(text: &str) -> String {
     )
 }
 
+/// A time for a reader, to the second.
+pub(super) fn to_second(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

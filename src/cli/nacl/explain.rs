@@ -12,12 +12,13 @@ use clap::Args;
 use datafusion::common::ScalarValue;
 use serde::Serialize;
 
-use super::window::{WindowArgs, rfc3339, time};
+use super::window::{WindowArgs, rfc3339};
 use crate::cli::Outcome;
 use crate::cli::args::AddressArgs;
 use crate::cli::knowledge;
 use crate::cli::printer::Printer;
 use crate::cli::time::TimeArg;
+use crate::cli::time::to_second;
 use crate::lake::{Lake, LakeUri};
 use crate::nacl::{Guarded, Looked, Walk, protocol_words, walk};
 use crate::policy::{Policy, protocol_number};
@@ -281,8 +282,8 @@ impl Log {
         let words = format!(
             "{accepted} ACCEPT, {rejected} REJECT ({by_group} by security groups, {by_nacl} by network ACLs), each packet counted once, \
              from {} to {}: {says}",
-            time(from),
-            time(to)
+            to_second(from),
+            to_second(to)
         );
         Ok(Self {
             from: rfc3339(from),

@@ -10,7 +10,7 @@ use clap::Args;
 use crate::cli::args::{AddressArgs, LakeArgs};
 use crate::cli::knowledge;
 use crate::cli::printer::Printer;
-use crate::cli::time::TimeArg;
+use crate::cli::time::{TimeArg, to_second};
 use crate::lake::{Lake, LakeUri};
 use crate::nacl::{Guarded, Nacl};
 use crate::session::Session;
@@ -123,12 +123,8 @@ impl Past {
     /// The window in words.
     pub(super) fn words(&self) -> String {
         let (from, to) = self.window;
-        format!("window {} to {}", time(from), time(to))
+        format!("window {} to {}", to_second(from), to_second(to))
     }
-}
-
-pub(super) fn time(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
 pub(super) fn rfc3339(at: DateTime<Utc>) -> String {
