@@ -183,7 +183,7 @@ fn what(finding: &Finding) -> String {
         .as_ref()
         .and_then(|life| life.resolution.as_ref())
     {
-        what.push_str("\n");
+        what.push('\n');
         what.push_str(resolution);
     }
     if let Some(reason) = &finding.expected_by {
