@@ -4,10 +4,12 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::calendar::{Busy, DAY, HOUR, weekday};
 use super::company::{Company, Expect};
-use super::traffic::Party::{self, Away, Host, Six};
+use super::internet::{OF_SERVICES, away, noise, talkative, visits};
+use super::traffic::Party::{self, Away, Container, Host, Six};
 use super::traffic::{Habit, Traffic, talk};
+use crate::harness::Place;
 use crate::truth::conversations::{TCP, UDP};
-use crate::truth::world::{LAB, NodeKind, PLANT, Role, SHOP, TOOLS, TWIN, s3};
+use crate::truth::world::{LAB, PLANT, Role, SHOP, TOOLS, TWIN, s3};
 
 pub(super) const MIRROR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 40);
 
@@ -26,29 +28,16 @@ pub(super) struct Life {
     pub(super) services: Vec<[Vec<Ipv4Addr>; 2]>,
     /// The host that came on the window's day.
     pub(super) newcomer: usize,
+    /// One that came after the topology was asked for.
+    pub(super) unknown: usize,
 }
 
 pub(super) fn hosts(nodes: &[usize]) -> Vec<Party> {
     nodes.iter().map(|&node| Host(node)).collect()
 }
 
-fn away(net: [u8; 3], range: std::ops::RangeInclusive<u8>) -> Vec<Party> {
-    let [a, b, c] = net;
-    range
-        .map(|host| Away(Ipv4Addr::new(a, b, c, host).into()))
-        .collect()
-}
-
-/// Services are in one, those who come by in the other.
-const OF_SERVICES: [u8; 3] = [192, 0, 2];
-const OF_VISITORS: [u8; 3] = [203, 0, 113];
-
-/// Those who visit; some of them try other doors as well.
-pub(super) fn visitors() -> Vec<Party> {
-    away(OF_VISITORS, 1..=150)
-}
-
-pub(super) fn live(company: &mut Company, traffic: &mut Traffic) -> Life {
+/// Everyday life; the topology is written before the last host comes.
+pub(super) fn live(company: &mut Company, traffic: &mut Traffic, place: &Place) -> Life {
     let ports: Vec<Ports> = (0..company.world.vpcs.len())
         .map(|_| Ports {
             database: traffic.random.pick(&[5432, 3306, 1433, 1521]),
@@ -75,77 +64,16 @@ pub(super) fn live(company: &mut Company, traffic: &mut Traffic) -> Life {
         egress(company, traffic, vpc, &services[vpc]);
     }
     company_wide(company, traffic);
+    talkative(company, traffic);
     let newcomer = autoscale(company, traffic, ports[SHOP], &services[SHOP][0]);
+    company.world.put(place);
+    let unknown = late_host(company, traffic, ports[SHOP], &services[SHOP][1]);
     Life {
+        unknown,
         ports,
         services,
         newcomer,
     }
-}
-
-/// Visitors, load balancers in front of the apps, and their checks.
-fn visits(company: &Company, traffic: &mut Traffic, vpc: usize) {
-    for zone in 0..2 {
-        let public = company.hosts(vpc, Role::Public, zone);
-        let apps = hosts(&company.hosts(vpc, Role::App, zone)[..2]);
-        let balancer = [Host(public[0])];
-        let mut habits = vec![
-            Habit::new(&visitors(), &balancer, 443, 90).when(Busy::Visitors),
-            Habit::new(&balancer, &apps, 8080, 60).when(Busy::Visitors),
-            Habit::new(&balancer, &apps, 8081, 24).like(|talk| talk.sending(5, 400)),
-        ];
-        if company.world.nodes[public[0]].addr6.is_some() {
-            let six: Vec<Party> = (1..=20u16)
-                .map(|host| Away(IpAddr::from([0x2001, 0xdb8, 0xaaaa, 0, 0, 0, 0, host])))
-                .collect();
-            habits.push(Habit::new(&six, &[Six(public[0])], 443, 20).when(Busy::Visitors));
-        }
-        for habit in habits {
-            habit.live(company, traffic);
-        }
-    }
-}
-
-/// The internet tries every door, and gateways take in what nobody asked for.
-fn noise(company: &Company, traffic: &mut Traffic, vpc: usize) {
-    let strangers = away(OF_VISITORS, 100..=250);
-    for zone in 0..2 {
-        let doors = hosts(&company.hosts(vpc, Role::Public, zone));
-        for port in [22, 3389, 445, 5900, 8080, 1433] {
-            let per_day = traffic.random.between(5, 25);
-            Habit::new(&strangers, &doors, port, per_day)
-                .like(|talk| talk.refused())
-                .live(company, traffic);
-        }
-        Habit::new(&strangers, &doors, 5060, 8)
-            .like(|talk| talk.refused())
-            .udp()
-            .live(company, traffic);
-        let gateways = company.world.nodes.iter().enumerate();
-        let subnet = company.subnet(vpc, Role::Public, zone);
-        let gateways: Vec<Party> = gateways
-            .filter(|(_, node)| node.subnet == subnet && node.kind == NodeKind::Nat)
-            .map(|(node, _)| Host(node))
-            .collect();
-        for port in [22, 443, 8443] {
-            if !gateways.is_empty() {
-                Habit::new(&strangers, &gateways, port, 10)
-                    .like(|talk| talk.unanswered())
-                    .live(company, traffic);
-            }
-        }
-    }
-    let (zone, port, per_day, busy) = match vpc {
-        SHOP => (0, 23, 1200, Busy::Always),
-        LAB => (0, 445, 2700, Busy::Always),
-        vpc if vpc == company.gateways_only => (1, 8443, 2000, Busy::Visitors),
-        _ => return,
-    };
-    let doors = hosts(&company.hosts(vpc, Role::Public, zone));
-    Habit::new(&strangers, &doors, port, per_day)
-        .when(busy)
-        .like(|talk| talk.refused())
-        .live(company, traffic);
 }
 
 fn expect_pair(
@@ -189,6 +117,13 @@ fn databases(company: &mut Company, traffic: &mut Traffic, vpc: usize, ports: Po
         Habit::new(&[Host(data[1][0])], &database, ports.database, 12)
             .like(|talk| talk.lasting(900)),
         Habit::new(&hosts(&app[0]), &hosts(&app[1]), 8443, 20),
+        Habit::new(&hosts(&app[1]), &hosts(&app[0]), 50_051, 20),
+        Habit::new(
+            &[Container(app[0][2], 3), Container(app[1][2], 9)],
+            &database,
+            ports.database,
+            12,
+        ),
         Habit::new(&everyone, &resolver, 53, 60).udp(),
         // Within a subnet.
         Habit::new(&hosts(&data[0][..2]), &hosts(&data[0][2..4]), 7946, 10),
@@ -196,6 +131,19 @@ fn databases(company: &mut Company, traffic: &mut Traffic, vpc: usize, ports: Po
     for habit in habits {
         habit.live(company, traffic);
     }
+    // A connection that was open before the logs begin and stays so.
+    let days = traffic.calendar.days;
+    let mut pool = talk(
+        apps[0],
+        database[0],
+        ports.database,
+        traffic.calendar.first + 600,
+    )
+    .lasting(days * DAY - HOUR)
+    .sending(days * 24, days * 24 * 300)
+    .getting(days * 24, days * 24 * 900);
+    pool.mid = true;
+    traffic.add(company, pool);
     let (all_app, all_ids) = (
         app_ids.clone(),
         [app_ids.clone(), data_ids.clone()].concat(),
@@ -213,6 +161,7 @@ fn databases(company: &mut Company, traffic: &mut Traffic, vpc: usize, ports: Po
     expect_pair(company, standby, to_data, database, "the standby's copy");
     let (one, other) = app_ids.split_at(1);
     expect_pair(company, one, other, (8443, TCP), "apps call each other");
+    expect_pair(company, other, one, (50_051, TCP), "and back");
     expect_pair(company, &all_ids, one, (53, UDP), "our own resolver");
 }
 
@@ -385,6 +334,26 @@ fn company_wide(company: &mut Company, traffic: &mut Traffic) {
     let (plant, lab) = (&plant[..1], std::slice::from_ref(&lab));
     expect_pair(company, &twin, plant, (8443, TCP), "shops order parts");
     expect_pair(company, plant, lab, (443, TCP), "the plant orders tests");
+}
+
+/// A host of the window's day that does as its neighbours do, and that no topology knows.
+fn late_host(
+    company: &mut Company,
+    traffic: &mut Traffic,
+    ports: Ports,
+    services: &[Ipv4Addr],
+) -> usize {
+    let subnet = company.subnet(SHOP, Role::App, 1);
+    let database = Host(company.hosts(SHOP, Role::Data, 0)[0]);
+    let node = company.add_host(subnet, 95, &mut traffic.random);
+    for hour in 8..20 {
+        let service = Away(traffic.random.pick(services).into());
+        let at = traffic.calendar.at(hour, traffic.random.between(0, 25));
+        traffic.add(company, talk(Host(node), service, 443, at));
+        let at = traffic.calendar.at(hour, traffic.random.between(30, 55));
+        traffic.add(company, talk(Host(node), database, ports.database, at));
+    }
+    node
 }
 
 /// A host more in the shop for each day's office hours; says which came on the window's day.

@@ -2,9 +2,10 @@
 
 use std::net::Ipv4Addr;
 
-use super::background::{hosts, monitor, runner, visitors};
+use super::background::{hosts, monitor, runner};
 use super::calendar::{DAY, HOUR, weekday};
 use super::company::{Company, Expect};
+use super::internet::visitors;
 use super::plan::{Plan, Spike};
 use super::traffic::Party::{Away, Host};
 use super::traffic::{Talk, talk};

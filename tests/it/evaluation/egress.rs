@@ -2,10 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::background::{MIRROR, visitors};
+use serde_json::json;
+
+use super::background::MIRROR;
 use super::calendar::{DAY, HOUR};
-use super::plan::Plan;
-use super::traffic::Party::{self, Away, Further, Host, Six};
+use super::internet::visitors;
+use super::plan::{Plan, Planted};
+use super::traffic::Party::{self, Away, Container, Further, Host, Six};
 use super::traffic::{Talk, talk};
 use crate::truth::conversations::{TCP, UDP};
 use crate::truth::world::{LAB, PLANT, Role, SHOP};
@@ -24,54 +27,62 @@ fn calls(plan: &mut Plan, from: Party, port: u16, count: i64, apart: i64) -> Vec
 
 pub(super) fn plant(plan: &mut Plan) {
     let company = plan.company;
-    let host = |vpc: usize, role: Role, zone: usize, slot: usize| {
-        Host(company.hosts(vpc, role, zone)[slot])
-    };
     let (app, data, public) = (Role::App, Role::Data, Role::Public);
     let (clients_only, gateways_only) = (company.clients_only, company.gateways_only);
 
-    let talks = calls(plan, host(SHOP, app, 0, 1), 8443, 3, 400);
+    let from = plan.host(SHOP, app, 0);
+    let talks = calls(plan, from, 8443, 3, 400);
     let talks = talks.map_each(|talk| talk.lasting(1500).sending(40_000, 52_000_000));
     plan.egress("upload behind a NAT gateway, both logged", TCP, &talks);
 
-    let talks = calls(plan, host(clients_only, app, 1, 2), 443, 5, 1800);
+    let from = plan.host(clients_only, app, 1);
+    let talks = calls(plan, from, 443, 5, 1800);
     plan.egress("behind a NAT gateway that is not logged", TCP, &talks);
 
-    let talks = calls(plan, host(gateways_only, app, 0, 2), 443, 5, 1800);
+    let from = plan.host(gateways_only, app, 0);
+    let talks = calls(plan, from, 443, 5, 1800);
     plan.egress("behind a NAT gateway that alone is logged", TCP, &talks);
 
-    let talks = calls(plan, host(LAB, app, 1, 0), 8080, 4, 900);
+    let from = plan.host(LAB, app, 1);
+    let talks = calls(plan, from, 8080, 4, 900);
     plan.egress("behind a regional NAT gateway", TCP, &talks);
 
-    let talks = calls(plan, host(SHOP, app, 1, 0), 443, 30, 1700);
+    let from = plan.host(SHOP, app, 1);
+    let talks = calls(plan, from, 443, 30, 1700);
     let talks = talks.map_each(|talk| talk.sending(6, 700).getting(5, 640));
     plan.egress("a slow beacon", TCP, &talks);
 
-    let talks = calls(plan, host(LAB, app, 0, 2), 4444, 1, 60);
+    let from = plan.host(LAB, app, 0);
+    let talks = calls(plan, from, 4444, 1, 60);
     let talks = talks.map_each(|talk| talk.lasting(1).sending(4, 320).getting(3, 200));
     plan.egress("one short connection", TCP, &talks);
 
-    let talks = calls(plan, host(SHOP, app, 1, 3), 993, 1, 0);
+    let from = plan.host(SHOP, app, 1);
+    let talks = calls(plan, from, 993, 1, 0);
     let at = plan.at(1);
     let talks = talks.map_each(|talk| Talk { at, ..talk }.lasting(6 * HOUR).sending(200, 20_000));
     plan.egress("one connection of six hours", TCP, &talks);
 
-    let talks = calls(plan, host(clients_only, app, 0, 1), 1337, 12, 900);
+    let from = plan.host(clients_only, app, 0);
+    let talks = calls(plan, from, 1337, 12, 900);
     let talks = talks.map_each(Talk::unanswered);
     plan.egress("nobody answers", TCP, &talks);
 
     let visitor = plan.traffic.random.pick(&visitors());
-    let talks = calls(plan, host(SHOP, public, 0, 0), 22, 4, 600);
+    let from = plan.host(SHOP, public, 0);
+    let talks = calls(plan, from, 22, 4, 600);
     let talks = talks.map_each(|talk| Talk {
         to: visitor,
         ..talk
     });
     plan.egress("a server calls a former visitor", TCP, &talks);
 
-    let talks = calls(plan, host(LAB, public, 1, 2), 443, 3, 600);
+    let from = plan.host(LAB, public, 1);
+    let talks = calls(plan, from, 443, 3, 600);
     plan.egress("straight from a public host", TCP, &talks);
 
-    let talks = calls(plan, host(gateways_only, public, 0, 1), 6667, 3, 600);
+    let from = plan.host(gateways_only, public, 0);
+    let talks = calls(plan, from, 6667, 3, 600);
     plan.egress("straight from another public host", TCP, &talks);
 
     let six = |host: u16| Away(IpAddr::from([0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, host]));
@@ -83,22 +94,26 @@ pub(super) fn plant(plan: &mut Plan) {
     let talks = calls(plan, Six(node), 8443, 4, 1200).map_each(|talk| Talk { to: six(8), ..talk });
     plan.egress("IPv6 by an egress-only gateway", TCP, &talks);
 
-    let talks = calls(plan, host(PLANT, data, 0, 1), 443, 6, 300).map_each(Talk::unanswered);
+    let from = plan.host(PLANT, data, 0);
+    let talks = calls(plan, from, 443, 6, 300).map_each(Talk::unanswered);
     plan.egress("a subnet without a way out tries", TCP, &talks);
 
     let machine = Away(Ipv4Addr::new(3, 248, 99, 7).into());
-    let talks = calls(plan, host(SHOP, app, 0, 0), 443, 3, 500);
+    let from = plan.host(SHOP, app, 0);
+    let talks = calls(plan, from, 443, 3, 500);
     let talks = talks.map_each(|talk| Talk {
         to: machine,
         ..talk
     });
     plan.egress("another customer's machine in EC2", TCP, &talks);
 
-    let talks = calls(plan, host(SHOP, app, 1, 1), 53, 60, 200);
+    let from = plan.host(SHOP, app, 1);
+    let talks = calls(plan, from, 53, 60, 200);
     let talks = talks.map_each(|talk| talk.lasting(0).sending(1, 180).getting(1, 420));
     plan.egress("names tunnelled past the resolver", UDP, &talks);
 
-    let talks = calls(plan, host(clients_only, app, 1, 0), 2222, 3, 500);
+    let from = plan.host(clients_only, app, 1);
+    let talks = calls(plan, from, 2222, 3, 500);
     let talks = talks.map_each(|talk| Talk {
         to: Away(MIRROR.into()),
         ..talk
@@ -106,7 +121,8 @@ pub(super) fn plant(plan: &mut Plan) {
     plan.egress("a known address on another port", TCP, &talks);
 
     let service = Away(plan.life.services[LAB][0][1].into());
-    let talks = calls(plan, host(LAB, app, 1, 1), 443, 3, 500);
+    let from = plan.host(LAB, app, 1);
+    let talks = calls(plan, from, 443, 3, 500);
     let talks = talks.map_each(|talk| Talk {
         to: service,
         ..talk
@@ -120,17 +136,53 @@ pub(super) fn plant(plan: &mut Plan) {
     let talks = calls(plan, Further(company.hosts(SHOP, app, 1)[1]), 443, 3, 500);
     plan.egress("from a further address", TCP, &talks);
 
-    let talks = calls(plan, host(SHOP, public, 1, 3), 443, 2, 0);
+    let from = plan.host(SHOP, public, 1);
+    let talks = calls(plan, from, 443, 2, 0);
     let at = plan.traffic.calendar.window();
     let talks = talks.map_each(|talk| Talk { at: at + 5, ..talk });
     plan.egress("in the window's first minute", TCP, &talks[..1]);
 
-    let talks = calls(plan, host(SHOP, app, 0, 3), 443, 2, 0);
+    let from = plan.host(SHOP, app, 0);
+    let talks = calls(plan, from, 443, 2, 0);
     let talks = talks.map_each(|talk| Talk {
         at: at + DAY - 50,
         ..talk
     });
     plan.egress("in the window's last minute", TCP, &talks[..1]);
+
+    let container = Container(company.hosts(LAB, app, 0)[2], 5);
+    let talks = calls(plan, container, 9001, 4, 700);
+    plan.egress("a container", TCP, &talks);
+
+    let unknown = Host(plan.life.unknown);
+    let talks = calls(plan, unknown, 8443, 4, 700);
+    plan.egress("an interface that the topology does not know", TCP, &talks);
+    // In version 2 its records tell no VPC, so that what the gateway records of it cannot be known to be the same.
+    plan.acceptable.push(Planted {
+        detection: "egress_unexpected",
+        story: "the same at the gateway",
+        wanted: vec![
+            ("/interface_id", json!(null)),
+            ("/dst_addr", json!(address_of(talks[0].to))),
+        ],
+    });
+
+    let from = plan.host(LAB, app, 1);
+    let talks = calls(plan, from, 61_234, 6, 700);
+    let talks = talks.map_each(|talk| talk.from_ports((1_024, 32_767)));
+    plan.egress("to a high port from a low one", TCP, &talks);
+
+    let from = plan.host(SHOP, app, 0);
+    let talks = calls(plan, from, 51_820, 4, 1500);
+    let talks = talks.map_each(|talk| talk.lasting(600).sending(300, 90_000).getting(280, 70_000));
+    plan.egress("a tunnel to a high port", UDP, &talks);
+}
+
+fn address_of(party: Party) -> Option<IpAddr> {
+    match party {
+        Away(addr) => Some(addr),
+        _ => None,
+    }
 }
 
 /// So that a story reads as one sentence.

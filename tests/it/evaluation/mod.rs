@@ -14,6 +14,7 @@ mod company;
 mod decoys;
 mod east_west;
 mod egress;
+mod internet;
 mod plan;
 mod rejects;
 mod score;
@@ -89,7 +90,7 @@ fn evaluate(seed: u64, asked: &Asked, place: &Place, scores: &mut Scores) {
         calendar,
         conversations: Vec::new(),
     };
-    let life = background::live(&mut company, &mut traffic);
+    let life = background::live(&mut company, &mut traffic, place);
     decoys::expect(&mut company);
     let mut plan = Plan::new(&company, &mut traffic, &life);
     decoys::plant(&mut plan);
@@ -102,7 +103,6 @@ fn evaluate(seed: u64, asked: &Asked, place: &Place, scores: &mut Scores) {
         ..
     } = plan;
 
-    company.world.put(place);
     company.put_policy(place);
     let started = std::time::Instant::now();
     deliver_in(
@@ -124,21 +124,14 @@ fn evaluate(seed: u64, asked: &Asked, place: &Place, scores: &mut Scores) {
         .ok();
     let time = |seconds: i64| DateTime::from_timestamp(seconds, 0).unwrap().to_rfc3339();
     let (from, to) = (time(calendar.window()), time(calendar.window() + DAY));
-    let found = place
-        .run(&[
-            "detect",
-            "--lake",
-            "lake",
-            "--policy",
-            "policy.toml",
-            "--from",
-            &from,
-            "--to",
-            &to,
-            "--format",
-            "ndjson",
-        ])
-        .ok();
+    let mut command = vec!["detect", "--lake", "lake", "--policy", "policy.toml"];
+    command.extend(["--from", &from, "--to", &to, "--format", "ndjson"]);
+    // Those that something is planted for.
+    let mut detections: Vec<&str> = incidents.iter().map(|one| one.detection).collect();
+    detections.sort_unstable();
+    detections.dedup();
+    command.extend(detections);
+    let found = place.run(&command).ok();
     println!(
         "seed {seed}: {} conversations of {} days; {}written in {written:.1?}, ingested by {ingested:.1?}, detected by {:.1?}",
         traffic.conversations.len(),

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use super::background::Life;
 use super::calendar::HOUR;
 use super::company::Company;
-use super::traffic::Party::{Away, Further, Host, Six};
+use super::traffic::Party::{Away, Container, Further, Host, Six};
 use super::traffic::{Party, Talk, Traffic, talk};
 use crate::truth::conversations::TCP;
+use crate::truth::world::Role;
 
 /// A finding that an incident must give; or one that is right where it is given.
 #[derive(Debug, Clone)]
@@ -59,6 +60,12 @@ impl<'c> Plan<'c> {
         self.traffic.random.between(low, high)
     }
 
+    /// One of a subnet's hosts.
+    pub(super) fn host(&mut self, vpc: usize, role: Role, zone: usize) -> Party {
+        let hosts = &self.company.hosts(vpc, role, zone)[..4];
+        Host(self.traffic.random.pick(hosts))
+    }
+
     /// A time in an hour of the window's day.
     pub(super) fn at(&mut self, hour: i64) -> i64 {
         let minute = self.between(0, 55);
@@ -84,14 +91,18 @@ impl<'c> Plan<'c> {
 
     fn id_of(&self, party: Party) -> Option<&str> {
         match party {
-            Host(node) | Six(node) | Further(node) => Some(&self.company.world.nodes[node].id),
+            Host(node) | Six(node) | Further(node) | Container(node, _) => {
+                Some(&self.company.world.nodes[node].id)
+            }
             Away(_) => None,
         }
     }
 
     fn subnet_of(&self, party: Party) -> Option<&str> {
         match party {
-            Host(node) | Six(node) | Further(node) => Some(&self.company.world.subnet_of(node).id),
+            Host(node) | Six(node) | Further(node) | Container(node, _) => {
+                Some(&self.company.world.subnet_of(node).id)
+            }
             Away(_) => None,
         }
     }

@@ -131,4 +131,19 @@ pub(super) fn plant(plan: &mut Plan) {
     let at = hour(plan) + HOUR / 2;
     let spike = Spike::new(&strangers(25), &doors(LAB, 1), 7001, 260, at);
     plan.rejects("over the edge of two buckets", &spike);
+
+    // There the usual noise is above the floor.
+    let at = hour(plan);
+    let spike = Spike::new(&strangers(40), &doors(LAB, 0), 445, 520, at);
+    plan.rejects("above noise that is always high", &spike);
+
+    let at = hour(plan);
+    let to = [Host(plan.life.newcomer)];
+    let spike = Spike::new(&apps(TOOLS, 1)[2..3], &to, 8125, 130, at);
+    plan.rejects("at a host that came today", &spike);
+
+    let at = window + plan.between(8, 12) * HOUR;
+    let mut spike = Spike::new(&strangers(50), &doors(gateways_only, 0), 8081, 1000, at);
+    spike.seconds = 6 * HOUR;
+    plan.rejects("a slow one of six hours", &spike);
 }

@@ -17,10 +17,12 @@ pub(super) enum Party {
     Six(usize),
     /// A further address of the host's interface.
     Further(usize),
+    /// One of the addresses that are delegated to the host: a container on it.
+    Container(usize, u8),
     Away(IpAddr),
 }
 
-use Party::{Away, Further, Host, Six};
+use Party::{Away, Container, Further, Host, Six};
 
 /// A conversation in words: a short call over TCP unless it says otherwise.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +32,8 @@ pub(super) struct Talk {
     pub(super) port: u16,
     pub(super) at: i64,
     pub(super) protocol: u8,
-    pub(super) from_port: Option<u16>,
+    /// What the client's port may be.
+    pub(super) from_ports: Option<(u16, u16)>,
     pub(super) seconds: i64,
     pub(super) up: Option<(i64, i64)>,
     pub(super) down: Option<(i64, i64)>,
@@ -45,7 +48,7 @@ pub(super) fn talk(from: Party, to: Party, port: u16, at: i64) -> Talk {
         port,
         at,
         protocol: TCP,
-        from_port: None,
+        from_ports: None,
         seconds: 2,
         up: None,
         down: None,
@@ -60,8 +63,12 @@ impl Talk {
         self
     }
 
-    pub(super) fn from_port(mut self, port: u16) -> Self {
-        self.from_port = Some(port);
+    pub(super) fn from_port(self, port: u16) -> Self {
+        self.from_ports((port, port))
+    }
+
+    pub(super) fn from_ports(mut self, ports: (u16, u16)) -> Self {
+        self.from_ports = Some(ports);
         self
     }
 
@@ -144,7 +151,7 @@ impl Traffic {
         } else {
             (32_768, 60_999)
         };
-        let from_port = talk.from_port.unwrap_or_else(|| self.port(ports));
+        let from_port = self.port(talk.from_ports.unwrap_or(ports));
         let mut stream = |given: Option<(i64, i64)>, most: i64| {
             let drawn = self.random.between(4, most);
             let bytes = drawn * self.random.between(60, 900);
@@ -186,6 +193,11 @@ impl Traffic {
             Host(node) => (Some(node), of(node).addrs[0].into()),
             Six(node) => (Some(node), of(node).addr6.expect("an IPv6 address").into()),
             Further(node) => (Some(node), of(node).addrs[1].into()),
+            Container(node, number) => {
+                let net = of(node).prefix.expect("delegated addresses").network();
+                let [a, b, c, d] = net.octets();
+                (Some(node), IpAddr::from([a, b, c, d + number]))
+            }
             Away(addr) => (None, addr),
         }
     }
