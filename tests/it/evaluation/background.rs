@@ -319,6 +319,10 @@ fn company_wide(company: &mut Company, traffic: &mut Traffic) {
         ),
         by(&runner, &[&shop, &plant], 22, "deployments"),
         Expect {
+            detection: "east_west_admin_ports",
+            ..by(&runner, &[&shop, &plant], 22, "deployments")
+        },
+        Expect {
             until: Some(last_day.format("%Y-%m-%d").to_string()),
             ..by(
                 &runner,

@@ -139,6 +139,12 @@ fn egress(plan: &mut Plan) {
             .lasting(6 * HOUR)
             .sending(900, 80_000),
     );
+    plan.accept(
+        "c2_long_connection",
+        "it is long, though not new",
+        app,
+        8443,
+    );
     // Refused on its way out.
     for _ in 0..5 {
         let (stranger, at) = (Away(plan.stranger()), plan.any_time());
@@ -190,6 +196,7 @@ fn east_west(plan: &mut Plan) {
         // One of both is public.
         let (from, to) = (host(SHOP, public, 0, 1), host(SHOP, app, 0, 2));
         plan.add(talk(from, to, 22, at));
+        plan.accept("east_west_admin_ports", "a shell from the edge", from, 22);
         let (from, to) = (host(LAB, app, 0, 1), host(LAB, public, 1, 2));
         plan.add(talk(from, to, 8089, at));
         // Who began cannot be known.

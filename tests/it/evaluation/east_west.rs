@@ -8,6 +8,9 @@ use super::traffic::{Talk, talk};
 use crate::truth::conversations::{TCP, UDP};
 use crate::truth::world::{LAB, PLANT, Role, SHOP, TOOLS, TWIN};
 
+/// Those that `east_west_admin_ports` asks for.
+const ADMIN_PORTS: [u16; 6] = [22, 135, 445, 3389, 5985, 5986];
+
 fn calls(plan: &mut Plan, from: Party, to: Party, port: u16, count: i64) -> Vec<Talk> {
     (0..count)
         .map(|_| talk(from, to, port, plan.any_time()))
@@ -18,6 +21,9 @@ fn short(plan: &mut Plan, story: &'static str, from: Party, to: Party, port: u16
     let count = plan.between(2, 6);
     let talks = calls(plan, from, to, port, count);
     plan.east_west(story, TCP, &talks);
+    if ADMIN_PORTS.contains(&port) {
+        plan.also("east_west_admin_ports", &["/dst_subnet_id", "/dst_port"]);
+    }
 }
 
 pub(super) fn plant(plan: &mut Plan) {

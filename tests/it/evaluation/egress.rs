@@ -32,8 +32,11 @@ pub(super) fn plant(plan: &mut Plan) {
 
     let from = plan.host(SHOP, app, 0);
     let talks = calls(plan, from, 8443, 3, 400);
-    let talks = talks.map_each(|talk| talk.lasting(1500).sending(40_000, 52_000_000));
+    let talks = talks.map_each(|talk| talk.lasting(1500).sending(150_000, 210_000_000));
     plan.egress("upload behind a NAT gateway, both logged", TCP, &talks);
+    plan.also("exfiltration_large_upload", &["/interface_id", "/dst_addr"]);
+    plan.also("exfiltration_upload_ratio", &["/interface_id", "/dst_addr"]);
+    plan.also("exfiltration_volume_spike", &["/interface_id"]);
 
     let from = plan.host(clients_only, app, 1);
     let talks = calls(plan, from, 443, 5, 1800);
@@ -51,6 +54,7 @@ pub(super) fn plant(plan: &mut Plan) {
     let talks = calls(plan, from, 443, 30, 1700);
     let talks = talks.map_each(|talk| talk.sending(6, 700).getting(5, 640));
     plan.egress("a slow beacon", TCP, &talks);
+    plan.also("c2_beacon", &["/interface_id", "/dst_addr"]);
 
     let from = plan.host(LAB, app, 0);
     let talks = calls(plan, from, 4444, 1, 60);
@@ -62,6 +66,7 @@ pub(super) fn plant(plan: &mut Plan) {
     let at = plan.at(1);
     let talks = talks.map_each(|talk| Talk { at, ..talk }.lasting(6 * HOUR).sending(200, 20_000));
     plan.egress("one connection of six hours", TCP, &talks);
+    plan.also("c2_long_connection", &["/interface_id", "/dst_addr"]);
 
     let from = plan.host(clients_only, app, 0);
     let talks = calls(plan, from, 1337, 12, 900);
@@ -76,19 +81,23 @@ pub(super) fn plant(plan: &mut Plan) {
         ..talk
     });
     plan.egress("a server calls a former visitor", TCP, &talks);
+    plan.also("egress_public_direct", &["/interface_id"]);
 
     let from = plan.host(LAB, public, 1);
     let talks = calls(plan, from, 443, 3, 600);
     plan.egress("straight from a public host", TCP, &talks);
+    plan.also("egress_public_direct", &["/interface_id"]);
 
     let from = plan.host(gateways_only, public, 0);
     let talks = calls(plan, from, 6667, 3, 600);
     plan.egress("straight from another public host", TCP, &talks);
+    plan.also("egress_public_direct", &["/interface_id"]);
 
     let six = |host: u16| Away(IpAddr::from([0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, host]));
     let door = company.hosts(SHOP, data, 1)[2];
     let talks = calls(plan, Six(door), 443, 4, 1200).map_each(|talk| Talk { to: six(7), ..talk });
     plan.egress("the back door in IPv6", TCP, &talks);
+    plan.also("egress_ipv6_back_door", &["/interface_id"]);
 
     let node = company.hosts(SHOP, app, 0)[2];
     let talks = calls(plan, Six(node), 8443, 4, 1200).map_each(|talk| Talk { to: six(8), ..talk });
@@ -111,6 +120,7 @@ pub(super) fn plant(plan: &mut Plan) {
     let talks = calls(plan, from, 53, 60, 200);
     let talks = talks.map_each(|talk| talk.lasting(0).sending(1, 180).getting(1, 420));
     plan.egress("names tunnelled past the resolver", UDP, &talks);
+    plan.also("egress_dns_bypass", &["/interface_id"]);
 
     let from = plan.host(clients_only, app, 1);
     let talks = calls(plan, from, 2222, 3, 500);

@@ -157,7 +157,12 @@ pub(super) fn talkative(company: &mut Company, traffic: &mut Traffic) {
         reason,
         ..Expect::default()
     };
-    company.expect(by(resolver, 53, UDP, "it asks for the names of others"));
+    let names = by(resolver, 53, UDP, "it asks for the names of others");
+    company.expect(Expect {
+        detection: "egress_dns_bypass",
+        ..names.clone()
+    });
+    company.expect(names);
     company.expect(by(mail, 25, TCP, "it sends our mail"));
     company.expect(Expect {
         subnets: lab,

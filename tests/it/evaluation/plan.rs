@@ -30,6 +30,16 @@ impl Planted {
                 .iter()
                 .all(|(pointer, value)| finding.pointer(pointer) == Some(value))
     }
+
+    /// Whether a finding of whatever detection tells of it: it agrees in all that it says, and says two things of it at least.
+    pub(super) fn explains(&self, finding: &Value) -> bool {
+        let said = self.wanted.iter().filter_map(|(pointer, value)| {
+            let said = finding.pointer(pointer).filter(|said| !said.is_null());
+            said.map(|said| said == value)
+        });
+        let said: Vec<bool> = said.collect();
+        said.len() > 1 && !said.contains(&false)
+    }
 }
 
 /// The company, its traffic so far, and what is planted in it.
@@ -40,6 +50,8 @@ pub(super) struct Plan<'c> {
     pub(super) incidents: Vec<Planted>,
     /// Findings that follow from an incident or a decoy and are right, though nobody must find them.
     pub(super) acceptable: Vec<Planted>,
+    /// The last incident that brought traffic.
+    latest: Option<Planted>,
     strangers: u8,
 }
 
@@ -52,6 +64,7 @@ impl<'c> Plan<'c> {
             life,
             incidents: Vec::new(),
             acceptable: Vec::new(),
+            latest: None,
             strangers,
         }
     }
@@ -107,13 +120,44 @@ impl<'c> Plan<'c> {
         }
     }
 
+    fn plant(&mut self, planted: Planted) {
+        self.latest = Some(planted.clone());
+        self.incidents.push(planted);
+    }
+
+    /// What a detection of another question may say of a decoy.
+    pub(super) fn accept(
+        &mut self,
+        detection: &'static str,
+        story: &'static str,
+        from: Party,
+        port: u16,
+    ) {
+        self.acceptable.push(Planted {
+            detection,
+            story,
+            wanted: vec![
+                ("/subnet_id", json!(self.subnet_of(from))),
+                ("/dst_port", json!(port)),
+            ],
+        });
+    }
+
+    /// Another detection must find the last incident as well, by these of its keys.
+    pub(super) fn also(&mut self, detection: &'static str, keys: &[&'static str]) {
+        let mut planted = self.latest.clone().expect("an incident before");
+        planted.detection = detection;
+        planted.wanted.retain(|(pointer, _)| keys.contains(pointer));
+        self.incidents.push(planted);
+    }
+
     /// Unexpected egress: one finding of all talks, which share their ends, port and protocol.
     pub(super) fn egress(&mut self, story: &'static str, protocol: u8, talks: &[Talk]) {
         let Talk { from, to, port, .. } = talks[0];
         let Away(remote) = to else {
             panic!("{story}: egress leads away")
         };
-        self.incidents.push(Planted {
+        let planted = Planted {
             detection: "egress_unexpected",
             story,
             wanted: vec![
@@ -122,7 +166,8 @@ impl<'c> Plan<'c> {
                 ("/dst_port", json!(port)),
                 ("/protocol", json!(protocol)),
             ],
-        });
+        };
+        self.plant(planted);
         for &talk in talks {
             self.traffic.add_seen(self.company, talk.over(protocol));
         }
@@ -131,7 +176,7 @@ impl<'c> Plan<'c> {
     /// Traffic between private subnets.
     pub(super) fn east_west(&mut self, story: &'static str, protocol: u8, talks: &[Talk]) {
         let Talk { from, to, port, .. } = talks[0];
-        self.incidents.push(Planted {
+        let planted = Planted {
             detection: "east_west_private",
             story,
             wanted: vec![
@@ -140,7 +185,8 @@ impl<'c> Plan<'c> {
                 ("/dst_port", json!(port)),
                 ("/protocol", json!(protocol)),
             ],
-        });
+        };
+        self.plant(planted);
         for &talk in talks {
             self.traffic.add_seen(self.company, talk.over(protocol));
         }
@@ -154,7 +200,7 @@ impl<'c> Plan<'c> {
             spike.to[0]
         };
         let direction = if spike.at_home { "egress" } else { "ingress" };
-        self.incidents.push(Planted {
+        let planted = Planted {
             detection: "reject_spike",
             story,
             wanted: vec![
@@ -163,7 +209,8 @@ impl<'c> Plan<'c> {
                 ("/dst_port", json!(spike.port)),
                 ("/protocol", json!(spike.protocol)),
             ],
-        });
+        };
+        self.plant(planted);
         self.refuse(spike);
     }
 

@@ -96,13 +96,14 @@ impl Conversation {
             let time = self.start + number * self.seconds / (count - 1).max(1);
             let mut flags = 0;
             if self.protocol == TCP {
-                let opens = !self.mid && (number == 0 || self.verdict != Verdict::Accepted);
+                let answered = self.verdict == Verdict::Accepted && self.down.packets > 0;
+                let opens = !self.mid && (number == 0 || !answered);
                 flags |= match (opens, up) {
                     (false, _) => 0,
                     (true, true) => SYN,
                     (true, false) => SYN_ACK,
                 };
-                if number == count - 1 && self.verdict == Verdict::Accepted {
+                if number == count - 1 && answered {
                     flags |= FIN;
                 }
             }
