@@ -5,7 +5,7 @@
 //!          └─> EC2's JSON, policy.toml ───────────────────────────────┘
 //! ```
 //!
-//! `cargo test --test it evaluation -- --nocapture` prints precision and recall of each detection. `FLOWSCOUT_EVALUATION` holds words:
+//! `cargo test --test it evaluation:: -- --nocapture` prints precision and recall of each detection. `FLOWSCOUT_EVALUATION` holds words:
 //! `long` for a larger company over four weeks, a number for a seed (several for several), `keep` to leave the folder of the last seed.
 
 mod background;
