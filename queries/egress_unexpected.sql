@@ -30,6 +30,7 @@ WITH connections AS (
         server_addr,
         server_service,
         service_port,
+        CASE initiator WHEN 'src' THEN src_port ELSE dst_port END AS client_port,
         protocol,
         route_target,
         path,
@@ -44,6 +45,22 @@ WITH connections AS (
       AND server_scope = 'internet'
       AND start < $to
       AND "end" >= $from
+),
+-- Where no flag says who began, a port below the ephemeral ones is taken for the server's. Of a visitor behind a gateway that is wrong
+-- where our service has an ephemeral one: others tell, by whom that port of ours is called.
+own_services AS (
+    SELECT server_addr, service_port, protocol
+    FROM traffic
+    WHERE counted
+      AND action = 'ACCEPT'
+      AND initiator = 'src'
+      AND client_scope = 'internet'
+      AND server_scope = 'vpc'
+      AND service_port >= 32768
+      AND start < $to
+      AND "end" >= $from
+    GROUP BY server_addr, service_port, protocol
+    HAVING COUNT(DISTINCT client_addr) > 1
 ),
 pairs AS (
     SELECT
@@ -70,12 +87,18 @@ pairs AS (
         SUM(packets) FILTER (WHERE initiator = 'dst') AS reply_packets,
         SUM(bytes) FILTER (WHERE initiator = 'dst') AS reply_bytes
     FROM connections
+    LEFT ANTI JOIN own_services
+        ON own_services.server_addr = connections.client_addr
+        AND own_services.service_port = connections.client_port
+        AND own_services.protocol = connections.protocol
+        AND connections.service_port < 32768
     GROUP BY interface_id, subnet_id, client_addr, server_addr, service_port, protocol, expected_by
 ),
 -- Of the baseline days only who opened what is of interest, and no time, no bytes.
-opened_before AS (
+opened AS (
     SELECT DISTINCT
         CASE WHEN leg = 'nat_outside' THEN '' ELSE COALESCE(client_subnet_id, client_interface_id, client_addr, '') END AS opener,
+        client_account_id,
         server_addr,
         service_port,
         protocol
@@ -88,11 +111,20 @@ opened_before AS (
       AND "end" < $from
       AND "end" >= $baseline_from
 ),
+-- An interface that came after the topology was asked for has no subnet where the logs do not tell it: what others of its account opened
+-- is as good as known.
+opened_before AS (
+    SELECT UNNEST(make_array(opener, 'account ' || client_account_id)) AS opener, server_addr, service_port, protocol
+    FROM opened
+),
 news AS (
     SELECT pairs.*
     FROM pairs
     LEFT ANTI JOIN opened_before
-        ON opened_before.opener = COALESCE(pairs.subnet_id, pairs.interface_id, pairs.client_addr, '')
+        ON opened_before.opener = CASE
+            WHEN pairs.behind_nat_unknown THEN ''
+            ELSE COALESCE(pairs.subnet_id, 'account ' || pairs.account_id, pairs.interface_id, pairs.client_addr, '')
+        END
         AND opened_before.server_addr = pairs.server_addr
         AND opened_before.service_port = pairs.service_port
         AND opened_before.protocol = pairs.protocol

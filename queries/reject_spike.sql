@@ -9,14 +9,15 @@
 --   ratio = 3.0          times the baseline's median
 --   deviations = 3.0     robust standard deviations (1.4826 times the median absolute deviation) above the median
 --   min_points = 3       other complete buckets that a baseline needs
---   hour_days = 7        complete buckets of the same hour of other days from which those alone are the baseline: a week
+--   hour_days = 7        other days from which the baseline is of the same hour of day alone: a week
 --   many_targets = 10    hosts or ports that the busiest network tries from which it is a scan: Panther's ports in an hour
 --   many_sources = 25    addresses from which it is a flood
 -- finding_key: subnet_id|interface_id evidence.direction dst_port protocol evidence.window_from
 -- description: Rejected attempts of a subnet, direction, service port and protocol far above that key's own baseline: the median and the median
---   absolute deviation over every other bucket, empty ones included, or over those of the same hour of day where there are enough days. Late
---   packets of closed connections are not attempts and are left out. The finding says who tried, whether it reads as a scan, a flood or a client of
---   ours that is misconfigured, which layer refused, and what to do about it.
+--   absolute deviation over every other bucket, empty ones included, or, where there are enough days, over the busiest of each around the same
+--   hour. What is as high at the same hour of other weeks is usual as well. Late packets of closed connections are not attempts and are left out.
+--   The finding says who tried, whether it reads as a scan, a flood or a client of ours that is misconfigured, which layer refused, and what to
+--   do about it.
 -- false_positives: A deployment that briefly points at a closed port; a vulnerability scanner of one's own: add both to the policy.
 WITH attempts AS (
     SELECT
@@ -80,7 +81,14 @@ history AS (
     SELECT
         high.*,
         CAST(COALESCE(counts.attempts, 0) AS DOUBLE) AS other,
-        (buckets.bucket - high.bucket) * $bucket_secs % 86400 = 0 AS is_same_hour
+        -- Days from the other bucket, where it is at the same time of day or next to it: a job does not begin to the minute. The thousands
+        -- of days keep the numbers positive.
+        CASE
+            WHEN 86400 % $bucket_secs = 0
+                AND 86400 / $bucket_secs > 3
+                AND (buckets.bucket - high.bucket + 1 + 9999 * (86400 / $bucket_secs)) % (86400 / $bucket_secs) <= 2
+                THEN (buckets.bucket - high.bucket + 1 + 9999 * (86400 / $bucket_secs)) / (86400 / $bucket_secs) - 9999
+        END AS days_apart
     FROM high
     JOIN buckets ON buckets.bucket <> high.bucket AND buckets.complete
     LEFT JOIN counts
@@ -91,22 +99,27 @@ history AS (
         AND counts.expected = high.expected
         AND counts.bucket = buckets.bucket
 ),
-comparable AS (
-    SELECT *
+-- One point for each other day: the busiest of its buckets around that time.
+daily AS (
+    SELECT
+        *,
+        CASE WHEN days_apart <> 0 AND number_of_day = 1 THEN most_of_day END AS of_day
     FROM (
         SELECT
             *,
-            COUNT(*) FILTER (WHERE is_same_hour)
-                OVER (PARTITION BY place, direction, service_port, protocol, expected, bucket) >= $hour_days AS is_by_hour
+            MAX(other) OVER (PARTITION BY place, direction, service_port, protocol, expected, bucket, days_apart) AS most_of_day,
+            ROW_NUMBER() OVER (PARTITION BY place, direction, service_port, protocol, expected, bucket, days_apart ORDER BY other) AS number_of_day
         FROM history
-    ) AS all_hours
-    WHERE is_same_hour OR NOT is_by_hour
+    ) AS days
 ),
 medians AS (
-    SELECT *, MEDIAN(other) OVER (PARTITION BY place, direction, service_port, protocol, expected, bucket) AS middle
-    FROM comparable
+    SELECT
+        *,
+        MEDIAN(other) OVER (PARTITION BY place, direction, service_port, protocol, expected, bucket) AS middle_of_all,
+        MEDIAN(of_day) OVER (PARTITION BY place, direction, service_port, protocol, expected, bucket) AS middle_of_days
+    FROM daily
 ),
-baselines AS (
+measured AS (
     SELECT
         place,
         direction,
@@ -115,12 +128,38 @@ baselines AS (
         expected,
         bucket,
         attempts,
-        middle,
-        is_by_hour,
-        COUNT(*) AS points,
-        MEDIAN(ABS(other - middle)) AS deviation
+        middle_of_all,
+        middle_of_days,
+        COUNT(*) AS buckets,
+        COUNT(of_day) AS days,
+        MEDIAN(ABS(other - middle_of_all)) AS deviation_of_all,
+        MEDIAN(ABS(of_day - middle_of_days)) AS deviation_of_days,
+        array_agg(of_day ORDER BY of_day) FILTER (WHERE of_day IS NOT NULL AND days_apart % 7 = 0) AS of_weeks
     FROM medians
-    GROUP BY place, direction, service_port, protocol, expected, bucket, attempts, middle, is_by_hour
+    GROUP BY place, direction, service_port, protocol, expected, bucket, attempts, middle_of_all, middle_of_days
+),
+baselines AS (
+    SELECT
+        *,
+        GREATEST(middle_of_time, middle_of_weeks) AS middle,
+        CASE WHEN days >= $hour_days THEN days ELSE buckets END AS points,
+        CASE
+            WHEN middle_of_weeks > middle_of_time THEN 'hour of week'
+            WHEN days >= $hour_days THEN 'hour of day'
+            ELSE 'all hours'
+        END AS baseline_of
+    FROM (
+        SELECT
+            *,
+            CASE WHEN days >= $hour_days THEN middle_of_days ELSE middle_of_all END AS middle_of_time,
+            CASE WHEN days >= $hour_days THEN deviation_of_days ELSE deviation_of_all END AS deviation,
+            -- The lower median: once is not a habit.
+            CASE
+                WHEN array_length(of_weeks) >= 2 THEN of_weeks[(CAST(array_length(of_weeks) AS BIGINT) + 1) / 2]
+                ELSE 0
+            END AS middle_of_weeks
+        FROM measured
+    ) AS usual
 ),
 spikes AS (
     SELECT
@@ -141,7 +180,7 @@ windows AS (
         MIN(middle) AS middle,
         MIN(deviation) AS deviation,
         MIN(points) AS points,
-        BOOL_AND(is_by_hour) AS is_by_hour
+        MIN(baseline_of) AS baseline_of
     FROM spikes
     GROUP BY place, direction, service_port, protocol, expected, run
 ),
@@ -154,7 +193,7 @@ spiking AS (
         windows.middle,
         windows.deviation,
         windows.points,
-        windows.is_by_hour,
+        windows.baseline_of,
         windows.service_port AS spiking_port,
         attempts.service_port = windows.service_port AS is_spiking,
         attempts.*
@@ -176,7 +215,7 @@ blocks AS (
         middle,
         deviation,
         points,
-        is_by_hour,
+        baseline_of,
         direction,
         subnet_id,
         spiking_port AS service_port,
@@ -210,7 +249,7 @@ blocks AS (
         MAX("end") FILTER (WHERE is_spiking) AS last_seen
     FROM (SELECT *, ip_prefix(src_addr, 24, 64) AS block FROM spiking) AS placed
     GROUP BY
-        place, run, first_bucket, last_bucket, middle, deviation, points, is_by_hour, direction, subnet_id, spiking_port, protocol, expected_by,
+        place, run, first_bucket, last_bucket, middle, deviation, points, baseline_of, direction, subnet_id, spiking_port, protocol, expected_by,
         block
     HAVING COUNT(*) FILTER (WHERE is_spiking) > 0
 ),
@@ -231,7 +270,7 @@ summed AS (
         middle,
         deviation,
         points,
-        is_by_hour,
+        baseline_of,
         direction,
         subnet_id,
         service_port,
@@ -272,7 +311,7 @@ summed AS (
             FILTER (WHERE nth <= 10) AS sources
     FROM ranked
     GROUP BY
-        place, run, first_bucket, last_bucket, middle, deviation, points, is_by_hour, direction, subnet_id, service_port, protocol, expected_by
+        place, run, first_bucket, last_bucket, middle, deviation, points, baseline_of, direction, subnet_id, service_port, protocol, expected_by
 )
 SELECT
     CASE
@@ -300,7 +339,7 @@ SELECT
     || COALESCE(' (' || port_name(service_port, protocol) || ')', '')
     || ' of ' || COALESCE(subnet_id, interface_id, 'an unknown subnet')
     || ' from ' || CASE WHEN source_addresses = 1 THEN src_addr ELSE source_addresses || ' addresses, most of ' || top_source END
-    || '; usual are ' || CAST(middle AS BIGINT) || ' per ' || $bucket_secs || ' s' || CASE WHEN is_by_hour THEN ' at this hour of day' ELSE '' END
+    || '; usual are ' || CAST(middle AS BIGINT) || ' per ' || $bucket_secs || ' s' || CASE WHEN baseline_of = 'all hours' THEN '' ELSE ' at this ' || baseline_of END
     || CASE kind
         WHEN 'scan' THEN '; it reads as a scan: ' || top_source || ' tried ' || top_hosts || CASE WHEN top_hosts = 1 THEN ' host' ELSE ' hosts' END || ' there and '
             || top_ports || CASE WHEN top_ports = 1 THEN ' port' ELSE ' ports' END
@@ -329,7 +368,7 @@ SELECT
             'median', middle,
             'deviation', deviation,
             'buckets', points,
-            'of', CASE WHEN is_by_hour THEN 'hour of day' ELSE 'all hours' END
+            'of', baseline_of
         ),
         'kind', kind,
         'sources', sources,

@@ -24,6 +24,8 @@ mod doctor;
 mod ec2_network;
 /// An EC2 and an STS over HTTP inside the test.
 mod ec2_server;
+/// Precision and recall of the detections over days of a whole company, with incidents and decoys planted.
+mod evaluation;
 /// `ingest --follow` over a bucket: late objects, changes, trouble, signals.
 mod follow;
 /// What the modules on the binary stand on: the binary in a clean environment, a small language for logs and topologies, sessions.

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use super::world::{World, s3};
 
-pub(super) const TCP: u8 = 6;
-pub(super) const UDP: u8 = 17;
+pub(crate) const TCP: u8 = 6;
+pub(crate) const UDP: u8 = 17;
 
-pub(super) const KINDS: [&str; 22] = [
+pub(crate) const KINDS: [&str; 22] = [
     "inside a subnet",
     "between subnets",
     "over a peering",
@@ -32,17 +32,17 @@ pub(super) const KINDS: [&str; 22] = [
     "further address, NAT",
 ];
 
-pub(super) type Socket = (IpAddr, u16);
+pub(crate) type Socket = (IpAddr, u16);
 
 /// An end; `node` where it is ours.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct End {
-    pub(super) socket: Socket,
-    pub(super) node: Option<usize>,
+pub(crate) struct End {
+    pub(crate) socket: Socket,
+    pub(crate) node: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Via {
+pub(crate) enum Via {
     Direct,
     /// The gateway's interface, and the port it gave.
     Nat(usize, u16),
@@ -52,7 +52,7 @@ pub(super) enum Via {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     Accepted,
     RefusedByServer,
     RefusedByClient,
@@ -60,49 +60,50 @@ pub(super) enum Verdict {
 
 /// What one side sends: packets, evenly over the conversation.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Stream {
-    pub(super) packets: i64,
-    pub(super) bytes: i64,
+pub(crate) struct Stream {
+    pub(crate) packets: i64,
+    pub(crate) bytes: i64,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Conversation {
-    pub(super) kind: &'static str,
-    pub(super) client: End,
-    pub(super) server: End,
+pub(crate) struct Conversation {
+    pub(crate) kind: &'static str,
+    pub(crate) client: End,
+    pub(crate) server: End,
     /// The scope of either end, seen from the other.
-    pub(super) far: &'static str,
-    pub(super) via: Via,
-    pub(super) protocol: u8,
-    pub(super) start: i64,
-    pub(super) seconds: i64,
+    pub(crate) far: &'static str,
+    pub(crate) via: Via,
+    pub(crate) protocol: u8,
+    pub(crate) start: i64,
+    pub(crate) seconds: i64,
     /// Open before the logs begin: no SYN in them.
-    pub(super) mid: bool,
-    pub(super) up: Stream,
-    pub(super) down: Stream,
-    pub(super) verdict: Verdict,
+    pub(crate) mid: bool,
+    pub(crate) up: Stream,
+    pub(crate) down: Stream,
+    pub(crate) verdict: Verdict,
 }
 
 impl Conversation {
     /// When each packet of a stream passed, its bytes and its flags.
-    pub(super) fn packets(&self, up: bool) -> impl Iterator<Item = (i64, i64, u8)> {
+    pub(crate) fn packets(&self, up: bool) -> impl Iterator<Item = (i64, i64, u8)> {
         const FIN: u8 = 1;
         const SYN: u8 = 2;
         const SYN_ACK: u8 = 18;
         let stream = if up { self.up } else { self.down };
         let count = stream.packets;
-        let (each, rest) = (stream.bytes / count, stream.bytes % count);
+        let (each, rest) = (stream.bytes / count.max(1), stream.bytes % count.max(1));
         (0..count).map(move |number| {
             let time = self.start + number * self.seconds / (count - 1).max(1);
             let mut flags = 0;
             if self.protocol == TCP {
-                let opens = !self.mid && (number == 0 || self.verdict != Verdict::Accepted);
+                let answered = self.verdict == Verdict::Accepted && self.down.packets > 0;
+                let opens = !self.mid && (number == 0 || !answered);
                 flags |= match (opens, up) {
                     (false, _) => 0,
                     (true, true) => SYN,
                     (true, false) => SYN_ACK,
                 };
-                if number == count - 1 && self.verdict == Verdict::Accepted {
+                if number == count - 1 && answered {
                     flags |= FIN;
                 }
             }
@@ -111,7 +112,7 @@ impl Conversation {
     }
 
     /// The VPCs that record it.
-    pub(super) fn vpcs(&self, world: &World) -> Vec<usize> {
+    pub(crate) fn vpcs(&self, world: &World) -> Vec<usize> {
         let ends = [self.client.node, self.server.node];
         ends.into_iter()
             .flatten()
@@ -121,7 +122,7 @@ impl Conversation {
 }
 
 /// The name that AWS writes for a public address.
-pub(super) fn service(addr: IpAddr) -> &'static str {
+pub(crate) fn service(addr: IpAddr) -> &'static str {
     match addr {
         IpAddr::V4(addr) if addr.octets()[..2] == [3, 248] => "EC2",
         _ if is_of_aws(addr) => "S3",
@@ -129,7 +130,7 @@ pub(super) fn service(addr: IpAddr) -> &'static str {
     }
 }
 
-pub(super) fn is_of_aws(addr: IpAddr) -> bool {
+pub(crate) fn is_of_aws(addr: IpAddr) -> bool {
     let IpAddr::V4(addr) = addr else { return false };
     ["eu-west-1", "us-east-1"]
         .iter()

@@ -49,7 +49,7 @@ fn s3_list(region: &str) -> &'static str {
 }
 
 impl World {
-    pub(super) fn put(&self, place: &Place) {
+    pub(crate) fn put(&self, place: &Place) {
         let mut answers = Answers::default();
         for (number, vpc) in self.vpcs.iter().enumerate() {
             self.add_vpc(number, vpc, &mut answers);

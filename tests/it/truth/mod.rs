@@ -5,15 +5,15 @@
 //!   └─> conversations ──> records ──> ingest ┴─> traffic ──> judge: the share that is right, by kind
 //! ```
 
-mod conversations;
+pub(crate) mod conversations;
 mod draw;
 mod ec2;
 mod judge;
 #[path = "../../../sample-logs/generator/random.rs"]
 pub(crate) mod random;
-mod records;
+pub(crate) mod records;
 mod stories;
-mod world;
+pub(crate) mod world;
 
 use conversations::KINDS;
 use draw::Draw;

@@ -14,24 +14,24 @@ use crate::harness::Place;
 
 /// Who records: an interface, or the lab's regional NAT gateway.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum At {
+pub(crate) enum At {
     Node(usize),
     RegionalNat,
 }
 
 /// What one recorder sees of one direction.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sight {
-    pub(super) at: At,
+pub(crate) struct Sight {
+    pub(crate) at: At,
     /// From the client to the server.
-    pub(super) up: bool,
+    pub(crate) up: bool,
     egress: bool,
     refused: bool,
     from: Socket,
     to: Socket,
 }
 
-pub(super) fn is_logged(world: &World, at: At) -> bool {
+pub(crate) fn is_logged(world: &World, at: At) -> bool {
     match at {
         At::Node(node) => world.is_logged(node),
         At::RegionalNat => world.flow_logs.iter().any(|log| log.vpc == LAB),
@@ -39,7 +39,7 @@ pub(super) fn is_logged(world: &World, at: At) -> bool {
 }
 
 /// Everything that is seen of a conversation, in the order of its way.
-pub(super) fn sights(world: &World, conversation: &Conversation) -> Vec<Sight> {
+pub(crate) fn sights(world: &World, conversation: &Conversation) -> Vec<Sight> {
     let (client, server) = (conversation.client.socket, conversation.server.socket);
     let mut sights = Vec::new();
     let mut see = |at: Option<At>, up: bool, egress: bool, from: Socket, to: Socket| {
@@ -145,18 +145,32 @@ fn sums(conversation: &Conversation, up: bool, interval: i64, phase: i64) -> BTr
 }
 
 /// A format of a flow log, by the names of its fields.
-pub(super) const V2: &str = crate::harness::V2;
+pub(crate) const V2: &str = crate::harness::V2;
 
 /// Versions 2 to 5, and version 9's id of a regional NAT gateway.
-pub(super) const FULL: &str = "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action \
+pub(crate) const FULL: &str = "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action \
      log-status vpc-id subnet-id instance-id tcp-flags type pkt-srcaddr pkt-dstaddr region az-id sublocation-type sublocation-id \
      pkt-src-aws-service pkt-dst-aws-service flow-direction traffic-path resource-id";
 
 /// Objects by key: the lines of each flow log that end within the same five minutes.
 type Objects = BTreeMap<String, Vec<String>>;
 
+/// AWS writes an object for every five minutes.
+const SLOT_SECS: i64 = 300;
+
 /// Writes the objects of all flow logs, each in a format.
-pub(super) fn deliver(
+pub(crate) fn deliver(
+    world: &World,
+    conversations: &[Conversation],
+    format: impl Fn(usize) -> &'static str,
+    place: &Place,
+) {
+    deliver_in(SLOT_SECS, world, conversations, format, place);
+}
+
+/// The same, an object for every so many seconds.
+pub(crate) fn deliver_in(
+    slot_secs: i64,
     world: &World,
     conversations: &[Conversation],
     format: impl Fn(usize) -> &'static str,
@@ -172,7 +186,8 @@ pub(super) fn deliver(
                     .collect(),
             };
             for log in logs {
-                record(world, conversation, &sight, log, format(log), &mut objects);
+                let as_written = (format(log), slot_secs);
+                record(world, conversation, &sight, log, as_written, &mut objects);
             }
         }
     }
@@ -189,7 +204,7 @@ fn record(
     conversation: &Conversation,
     sight: &Sight,
     log: usize,
-    format: &str,
+    (format, slot_secs): (&str, i64),
     objects: &mut Objects,
 ) {
     let flow_log = &world.flow_logs[log];
@@ -231,7 +246,7 @@ fn record(
                 )
             })
             .collect();
-        let key = key(world, log, end);
+        let key = key(world, log, end, slot_secs);
         objects
             .entry(key)
             .or_insert_with(|| vec![format.split_whitespace().collect::<Vec<_>>().join(" ")])
@@ -333,11 +348,11 @@ fn path(world: &World, sight: &Sight) -> String {
 }
 
 /// AWS's key of the object that holds what ended then.
-fn key(world: &World, log: usize, end: i64) -> String {
+fn key(world: &World, log: usize, end: i64, slot_secs: i64) -> String {
     let flow_log = &world.flow_logs[log];
     let vpc = &world.vpcs[flow_log.vpc];
     let (account, region, id) = (vpc.account, vpc.region, &flow_log.id);
-    let slot = DateTime::from_timestamp(end - end % 300, 0).unwrap();
+    let slot = DateTime::from_timestamp(end - end % slot_secs, 0).unwrap();
     let (day, minute) = (slot.format("%Y/%m/%d"), slot.format("%Y%m%dT%H%MZ"));
     format!(
         "AWSLogs/{account}/vpcflowlogs/{region}/{day}/{account}_vpcflowlogs_{region}_{id}_{minute}_{log:08x}.log.gz"

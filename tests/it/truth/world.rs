@@ -15,30 +15,30 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::random::Random;
 
-pub(super) const SHOP: usize = 0;
-pub(super) const TWIN: usize = 1;
-pub(super) const TOOLS: usize = 2;
-pub(super) const PLANT: usize = 3;
-pub(super) const LAB: usize = 4;
-pub(super) const SPARE: usize = 5;
+pub(crate) const SHOP: usize = 0;
+pub(crate) const TWIN: usize = 1;
+pub(crate) const TOOLS: usize = 2;
+pub(crate) const PLANT: usize = 3;
+pub(crate) const LAB: usize = 4;
+pub(crate) const SPARE: usize = 5;
 
 /// Both ends of each peering.
-pub(super) const PEERINGS: [(usize, usize); 3] = [(SHOP, TOOLS), (PLANT, LAB), (LAB, SPARE)];
+pub(crate) const PEERINGS: [(usize, usize); 3] = [(SHOP, TOOLS), (PLANT, LAB), (LAB, SPARE)];
 
 /// Who is on the transit gateway.
-pub(super) const TRANSIT: [usize; 3] = [TWIN, TOOLS, PLANT];
+pub(crate) const TRANSIT: [usize; 3] = [TWIN, TOOLS, PLANT];
 
 #[derive(Debug)]
-pub(super) struct Vpc {
-    pub(super) id: String,
-    pub(super) account: &'static str,
-    pub(super) region: &'static str,
-    pub(super) cidrs: Vec<Ipv4Net>,
-    pub(super) cidr6: Option<Ipv6Net>,
+pub(crate) struct Vpc {
+    pub(crate) id: String,
+    pub(crate) account: &'static str,
+    pub(crate) region: &'static str,
+    pub(crate) cidrs: Vec<Ipv4Net>,
+    pub(crate) cidr6: Option<Ipv6Net>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+pub(crate) enum Role {
     Public,
     App,
     /// In the VPC's last block.
@@ -46,7 +46,7 @@ pub(super) enum Role {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Target {
+pub(crate) enum Target {
     Local,
     Igw,
     Eigw,
@@ -60,18 +60,18 @@ pub(super) enum Target {
 }
 
 #[derive(Debug)]
-pub(super) struct Subnet {
-    pub(super) id: String,
-    pub(super) vpc: usize,
-    pub(super) role: Role,
-    pub(super) zone: usize,
-    pub(super) cidr: Ipv4Net,
-    pub(super) cidr6: Option<Ipv6Net>,
-    pub(super) routes: Vec<(IpNet, Target)>,
+pub(crate) struct Subnet {
+    pub(crate) id: String,
+    pub(crate) vpc: usize,
+    pub(crate) role: Role,
+    pub(crate) zone: usize,
+    pub(crate) cidr: Ipv4Net,
+    pub(crate) cidr6: Option<Ipv6Net>,
+    pub(crate) routes: Vec<(IpNet, Target)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NodeKind {
+pub(crate) enum NodeKind {
     Instance,
     Nat,
     Tgw,
@@ -79,45 +79,45 @@ pub(super) enum NodeKind {
 
 /// An interface.
 #[derive(Debug)]
-pub(super) struct Node {
-    pub(super) id: String,
-    pub(super) kind: NodeKind,
-    pub(super) subnet: usize,
+pub(crate) struct Node {
+    pub(crate) id: String,
+    pub(crate) kind: NodeKind,
+    pub(crate) subnet: usize,
     /// The primary address first.
-    pub(super) addrs: Vec<Ipv4Addr>,
-    pub(super) prefix: Option<Ipv4Net>,
-    pub(super) addr6: Option<Ipv6Addr>,
-    pub(super) public: Option<Ipv4Addr>,
+    pub(crate) addrs: Vec<Ipv4Addr>,
+    pub(crate) prefix: Option<Ipv4Net>,
+    pub(crate) addr6: Option<Ipv6Addr>,
+    pub(crate) public: Option<Ipv4Addr>,
     /// Nitro interfaces aggregate over a minute at most, and tell gateways apart.
-    pub(super) nitro: bool,
+    pub(crate) nitro: bool,
     /// Whether `start` and `end` are as far from the packets as AWS lets them.
-    pub(super) loose: bool,
+    pub(crate) loose: bool,
 }
 
 #[derive(Debug)]
-pub(super) struct FlowLog {
-    pub(super) id: String,
-    pub(super) vpc: usize,
+pub(crate) struct FlowLog {
+    pub(crate) id: String,
+    pub(crate) vpc: usize,
     /// All of the VPC, its regional NAT gateway too, or one subnet.
-    pub(super) subnet: Option<usize>,
-    pub(super) interval: i64,
+    pub(crate) subnet: Option<usize>,
+    pub(crate) interval: i64,
 }
 
 #[derive(Debug)]
-pub(super) struct World {
-    pub(super) vpcs: Vec<Vpc>,
-    pub(super) subnets: Vec<Subnet>,
-    pub(super) nodes: Vec<Node>,
-    pub(super) flow_logs: Vec<FlowLog>,
+pub(crate) struct World {
+    pub(crate) vpcs: Vec<Vpc>,
+    pub(crate) subnets: Vec<Subnet>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) flow_logs: Vec<FlowLog>,
 }
 
 /// The public addresses of the lab's regional NAT gateway.
-pub(super) const REGIONAL_NAT: [Ipv4Addr; 2] = [
+pub(crate) const REGIONAL_NAT: [Ipv4Addr; 2] = [
     Ipv4Addr::new(198, 51, 100, 201),
     Ipv4Addr::new(198, 51, 100, 202),
 ];
 
-pub(super) fn s3(region: &str) -> Ipv4Net {
+pub(crate) fn s3(region: &str) -> Ipv4Net {
     match region {
         "eu-west-1" => "52.218.0.0/17",
         _ => "52.216.0.0/15",
@@ -126,11 +126,11 @@ pub(super) fn s3(region: &str) -> Ipv4Net {
     .unwrap()
 }
 
-pub(super) fn chance(random: &mut Random, percent: i64) -> bool {
+pub(crate) fn chance(random: &mut Random, percent: i64) -> bool {
     random.between(1, 100) <= percent
 }
 
-pub(super) fn choose<T: Copy>(random: &mut Random, among: &[T]) -> T {
+pub(crate) fn choose<T: Copy>(random: &mut Random, among: &[T]) -> T {
     random.pick(among)
 }
 
@@ -143,7 +143,7 @@ fn block(a: u8, b: u8) -> Ipv4Net {
 }
 
 impl World {
-    pub(super) fn new(random: &mut Random) -> Self {
+    pub(crate) fn new(random: &mut Random) -> Self {
         let mut world = Self {
             vpcs: vpcs(random),
             subnets: Vec::new(),
@@ -344,37 +344,37 @@ impl World {
     }
 
     /// The interface of a NAT gateway or of a transit gateway in a VPC and zone.
-    pub(super) fn gateway(&self, vpc: usize, kind: NodeKind, zone: usize) -> Option<usize> {
+    pub(crate) fn gateway(&self, vpc: usize, kind: NodeKind, zone: usize) -> Option<usize> {
         self.nodes.iter().position(|node| {
             let subnet = &self.subnets[node.subnet];
             node.kind == kind && subnet.vpc == vpc && subnet.zone == zone
         })
     }
 
-    pub(super) fn subnet_of(&self, node: usize) -> &Subnet {
+    pub(crate) fn subnet_of(&self, node: usize) -> &Subnet {
         &self.subnets[self.nodes[node].subnet]
     }
 
-    pub(super) fn vpc_of(&self, node: usize) -> usize {
+    pub(crate) fn vpc_of(&self, node: usize) -> usize {
         self.subnet_of(node).vpc
     }
 
     /// Where the route in force leads.
-    pub(super) fn route(&self, subnet: &Subnet, to: IpAddr) -> Option<Target> {
+    pub(crate) fn route(&self, subnet: &Subnet, to: IpAddr) -> Option<Target> {
         let fits = subnet.routes.iter().filter(|(net, _)| net.contains(&to));
         fits.max_by_key(|(net, _)| net.prefix_len())
             .map(|&(_, target)| target)
     }
 
     /// The flow logs that record an interface.
-    pub(super) fn logs_of(&self, node: usize) -> impl Iterator<Item = usize> {
+    pub(crate) fn logs_of(&self, node: usize) -> impl Iterator<Item = usize> {
         let (vpc, subnet) = (self.vpc_of(node), self.nodes[node].subnet);
         let logs = self.flow_logs.iter().enumerate();
         logs.filter(move |(_, log)| log.vpc == vpc && log.subnet.is_none_or(|of| of == subnet))
             .map(|(number, _)| number)
     }
 
-    pub(super) fn is_logged(&self, node: usize) -> bool {
+    pub(crate) fn is_logged(&self, node: usize) -> bool {
         self.logs_of(node).next().is_some()
     }
 }
