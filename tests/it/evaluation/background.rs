@@ -184,7 +184,7 @@ fn egress(company: &mut Company, traffic: &mut Traffic, vpc: usize, services: &[
     let one = |addr: Ipv4Addr| [Away(addr.into())];
     let [.., host] = services[0][0].octets();
     let clock = one(Ipv4Addr::new(192, 0, 2, 123));
-    for zone in 0..2 {
+    for (zone, services) in services.iter().enumerate() {
         let apps = hosts(&company.hosts(vpc, Role::App, zone));
         let mut habits = vec![
             Habit::new(&apps, &one(MIRROR), 443, 0).when(Busy::Daily(3)),
@@ -192,7 +192,7 @@ fn egress(company: &mut Company, traffic: &mut Traffic, vpc: usize, services: &[
             Habit::new(&apps, &far, 443, 6),
             Habit::new(&apps, &clock, 123, 12)
                 .udp()
-                .like(|talk| talk.from_port(123)),
+                .like(|talk| talk.out_of_port(123)),
             // Another customer's machine, which the company has used for long.
             Habit::new(&apps, &one(Ipv4Addr::new(3, 248, 7, host)), 443, 8),
             Habit::new(
@@ -210,7 +210,7 @@ fn egress(company: &mut Company, traffic: &mut Traffic, vpc: usize, services: &[
             )
             .when(Busy::Weekly(10)),
         ];
-        for &service in &services[zone] {
+        for &service in services {
             habits.push(Habit::new(&apps, &one(service), 443, 8));
         }
         if vpc == SHOP {
@@ -272,7 +272,7 @@ fn company_wide(company: &mut Company, traffic: &mut Traffic) {
     let lab0 = hosts(&company.hosts(LAB, Role::App, 0));
     let habits = [
         Habit::new(&monitor, &watched, 9100, 200).like(|talk| talk.sending(5, 420)),
-        Habit::new(&monitor, &watched, 0, 60).like(|talk| talk.over(1).from_port(0)),
+        Habit::new(&monitor, &watched, 0, 60).like(|talk| talk.over(1).out_of_port(0)),
         Habit::new(&runner, &all(SHOP, Role::App), 22, 30).when(Busy::Office),
         Habit::new(&runner, &all(PLANT, Role::App), 22, 20).when(Busy::Office),
         Habit::new(

@@ -98,7 +98,7 @@ fn late_packets(plan: &mut Plan) {
             let visitor = plan.traffic.random.pick(&visitors);
             let at = plan.traffic.calendar.at(hour, 0) + plan.between(0, 2400);
             let port = u16::try_from(plan.between(33_000, 60_000)).unwrap();
-            let call = talk(visitor, balancer, 443, at).from_port(port);
+            let call = talk(visitor, balancer, 443, at).out_of_port(port);
             plan.add(call);
             plan.add(
                 Talk {
@@ -116,7 +116,7 @@ fn late_packets(plan: &mut Plan) {
         let app = plan.traffic.random.pick(&apps);
         let at = plan.traffic.calendar.at(14, 0) + plan.between(0, 2400);
         let port = u16::try_from(plan.between(33_000, 60_000)).unwrap();
-        let call = talk(app, database, port_of_database, at).from_port(port);
+        let call = talk(app, database, port_of_database, at).out_of_port(port);
         plan.add(call);
         plan.add(
             Talk {
@@ -163,12 +163,12 @@ fn egress(plan: &mut Plan) {
         for _ in 0..10 {
             let (visitor, at) = (plan.traffic.random.pick(&visitors()), plan.any_time());
             let port = u16::try_from(plan.between(1_024, 32_000)).unwrap();
-            plan.add(talk(visitor, balancer, 443, at).from_port(port));
+            plan.add(talk(visitor, balancer, 443, at).out_of_port(port));
         }
     }
     // Who began cannot be known.
     let at = plan.any_time();
-    plan.add(talk(app, stranger, 0, at).over(1).from_port(0));
+    plan.add(talk(app, stranger, 0, at).over(1).out_of_port(0));
     // A service that is down: retries to a known address.
     let service = Away(plan.life.services[SHOP][1][0].into());
     for minute in 0..20 {
@@ -201,9 +201,9 @@ fn east_west(plan: &mut Plan) {
         plan.add(talk(from, to, 8089, at));
         // Who began cannot be known.
         let (from, to) = (host(SHOP, app, 0, 1), host(SHOP, data, 0, 2));
-        plan.add(talk(from, to, 0, at).over(1).from_port(0));
+        plan.add(talk(from, to, 0, at).over(1).out_of_port(0));
         let (from, to) = (host(LAB, app, 0, 1), host(LAB, data, 0, 2));
-        plan.add(talk(from, to, 123, at).over(17).from_port(123));
+        plan.add(talk(from, to, 123, at).over(17).out_of_port(123));
     }
 }
 

@@ -179,7 +179,7 @@ pub(super) fn plant(plan: &mut Plan) {
 
     let from = plan.host(LAB, app, 1);
     let talks = calls(plan, from, 61_234, 6, 700);
-    let talks = talks.map_each(|talk| talk.from_ports((1_024, 32_767)));
+    let talks = talks.map_each(|talk| talk.out_of_ports((1_024, 32_767)));
     plan.egress("to a high port from a low one", TCP, &talks);
 
     let from = plan.host(SHOP, app, 0);

@@ -37,9 +37,9 @@ pub(super) fn visits(company: &Company, traffic: &mut Traffic, vpc: usize) {
             // Balancers use nearly all ports.
             Habit::new(&balancer, &apps, 8080, 60)
                 .when(Busy::Visitors)
-                .like(|talk| talk.from_ports((1_024, 65_535))),
+                .like(|talk| talk.out_of_ports((1_024, 65_535))),
             Habit::new(&balancer, &apps, 8081, 24)
-                .like(|talk| talk.sending(5, 400).from_ports((1_024, 65_535))),
+                .like(|talk| talk.sending(5, 400).out_of_ports((1_024, 65_535))),
         ];
         if company.world.nodes[public[0]].addr6.is_some() {
             let six: Vec<Party> = (1..=20u16)

@@ -63,11 +63,11 @@ impl Talk {
         self
     }
 
-    pub(super) fn from_port(self, port: u16) -> Self {
-        self.from_ports((port, port))
+    pub(super) fn out_of_port(self, port: u16) -> Self {
+        self.out_of_ports((port, port))
     }
 
-    pub(super) fn from_ports(mut self, ports: (u16, u16)) -> Self {
+    pub(super) fn out_of_ports(mut self, ports: (u16, u16)) -> Self {
         self.from_ports = Some(ports);
         self
     }
