@@ -1,6 +1,7 @@
 //! `detect`: detections over a lake; and the part that `analyze` shares.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
@@ -240,7 +241,7 @@ impl Chosen {
                 Ok(0) | Err(_) => DEFAULT_MEMORY_DAYS,
                 Ok(days) => days,
             };
-            let last = last.get(&detection.id);
+            let last = last.get(&detection.id).map(Arc::as_ref);
             let next = Next::after(last, &detection.id, times, lag, baseline_days);
             if next.is_idle() {
                 continue;
@@ -288,17 +289,17 @@ impl Chosen {
     }
 
     /// Of each detection, the newest run that had it.
-    async fn last_runs(&self, lake: &Lake) -> anyhow::Result<BTreeMap<String, Run>> {
+    async fn last_runs(&self, lake: &Lake) -> anyhow::Result<BTreeMap<String, Arc<Run>>> {
         let mut last = BTreeMap::new();
         let mut runs = lake.runs().await?;
         while last.len() < self.detections.len()
             && let Some(bytes) = runs.next().await?
         {
-            let run = Run::from_bytes(&bytes)?;
+            let run = Arc::new(Run::from_bytes(&bytes)?);
             for detection in &self.detections {
                 let had = run.ran.iter().any(|ran| ran.detection == detection.id);
                 if had && !last.contains_key(&detection.id) {
-                    last.insert(detection.id.clone(), run.clone());
+                    last.insert(detection.id.clone(), Arc::clone(&run));
                 }
             }
         }

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use arrow::array::RecordBatch;
 use chrono::TimeDelta;
 use flowscout::detect::{self, Catalog, Finding, Window};
 use flowscout::policy::Policy;
@@ -117,10 +118,33 @@ async fn findings(id: &str, case: &Path) -> Vec<Finding> {
         .map(|line| line.split_once('=').unwrap())
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-    detect::run(&session, detection, window, &parameters)
+    let found = detect::run(&session, detection, window, &parameters)
         .await
         .unwrap()
-        .findings
+        .findings;
+    for finding in &found {
+        shows_its_records(&session, finding, case).await;
+    }
+    found
+}
+
+/// The statement that a finding cites shows its records: the client's, and what came back.
+async fn shows_its_records(session: &Session, finding: &Finding, case: &Path) {
+    let Some(sql) = finding.evidence.get("sql").and_then(Value::as_str) else {
+        return;
+    };
+    let batches = session.query(sql, Vec::new()).await.unwrap();
+    let shown: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    // Of records that are there twice it shows each once.
+    let flows = match finding.detection.as_str() {
+        "logs_duplicate" => 1,
+        _ => finding.flows.unwrap_or(1).max(1),
+    };
+    assert!(
+        i64::try_from(shown).unwrap() >= flows,
+        "{}: {sql} shows {shown} of {finding:#?}",
+        case.display()
+    );
 }
 
 /// What of `found` is compared with `expected`: the same keys, also within an object.
