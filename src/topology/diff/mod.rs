@@ -8,6 +8,7 @@
 //! A kind of resource that one side knows nothing of is left out, and said so: absence of knowledge is no change.
 
 mod classes;
+mod gateways;
 mod interfaces;
 mod resources;
 mod rules;

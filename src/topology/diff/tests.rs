@@ -226,6 +226,42 @@ fn a_vpc_that_joined_a_transit_gateway_is_said() {
 }
 
 #[test]
+fn gateways_to_other_networks_are_said() {
+    let base = |attachments: &[&str], state: &str| {
+        let attachments: Vec<_> = attachments
+            .iter()
+            .map(|vpc| json!({"VpcId": vpc, "State": "attached"}))
+            .collect();
+        world(&[])
+            .add(
+                Kind::VpnGateways,
+                json!({"VpnGatewayId": "vgw-1", "State": "available", "VpcAttachments": attachments}),
+            )
+            .add(
+                Kind::CarrierGateways,
+                json!({"CarrierGatewayId": "cagw-1", "VpcId": "vpc-1", "State": state}),
+            )
+            .add(
+                Kind::TransitGateways,
+                json!({"TransitGatewayId": "tgw-1", "State": state}),
+            )
+            .add(
+                Kind::TransitGatewayRouteTables,
+                json!({"TransitGatewayRouteTableId": "tgw-rtb-1", "TransitGatewayId": "tgw-1", "State": state}),
+            )
+    };
+    assert_eq!(
+        changes(&base(&[], "available"), &base(&["vpc-1"], "deleting")),
+        [
+            "vpn_gateway changed: vgw-1 is now available, attached to vpc-1; before: available, attached to nothing",
+            "carrier_gateway changed: cagw-1 is now deleting, of vpc-1; before: available, of vpc-1",
+            "transit_gateway changed: tgw-1 is now deleting; before: available",
+            "transit_gateway_route_table changed: tgw-rtb-1 is now deleting, of tgw-1; before: available, of tgw-1",
+        ]
+    );
+}
+
+#[test]
 fn what_one_side_says_nothing_of_is_noted_and_no_change() {
     let with_interface = world(&[]).interface("eni-1", "vpc-1", "subnet-1", &["10.0.1.5"], None);
     let difference = difference(&world(&[]), &with_interface);
