@@ -19,9 +19,6 @@ use crate::decode::{
 /// A batch is handed over at this much text, however few rows: text offsets are 32 bits, and `extra` may take six bytes for one.
 const MAX_BATCH_TEXT: usize = 64 * 1024 * 1024;
 
-/// Texts that were checked are remembered up to so many bytes.
-const MAX_CHECKED_TEXT: usize = 4 * 1024 * 1024;
-
 /// Keys are 32 bits.
 const MAX_BATCH_ROWS: usize = 1 << 30;
 
@@ -29,7 +26,6 @@ const MAX_BATCH_ROWS: usize = 1 << 30;
 #[derive(Debug)]
 pub(crate) struct FlowsBuilder {
     schema: SchemaRef,
-    /// First those that are asked for, in their order; behind them those that are only checked.
     columns: Vec<Column>,
     /// For each output column its place in `flows_schema`.
     wanted: Vec<usize>,
@@ -58,10 +54,10 @@ enum Column {
 struct Plan {
     /// The header it was made for, by [`Decoder::header_changes`].
     header_changes: Option<u64>,
-    /// First those whose values are asked for, then those that are only checked, which a single record is before it gets here.
+    /// Those whose values are asked for.
     cells: Vec<Cell>,
-    /// How many are asked for.
-    wanted: usize,
+    /// The other fields by position, whose values are only checked. Those of a single record are before it gets here.
+    checks: Vec<(usize, Rule)>,
     /// Names and positions of unknown fields, if `extra` is wanted and there are any.
     extra: Option<(usize, Vec<(String, usize)>)>,
 }
@@ -121,7 +117,7 @@ impl FlowsBuilder {
     pub(crate) fn append(&mut self, decoder: &Decoder, record: &Record<'_>, length: usize) -> bool {
         self.plan_for(decoder);
         let row = self.rows;
-        for cell in &self.plan.cells[..self.plan.wanted] {
+        for cell in &self.plan.cells {
             match &mut self.columns[cell.column] {
                 Column::Text(column) => {
                     let Some(text) = record.text(cell.position) else {
@@ -178,11 +174,10 @@ impl FlowsBuilder {
         if row == 0 {
             self.reserve(records.rows());
         }
-        let fits = self
-            .plan
-            .cells
-            .iter()
-            .all(|cell| extend(&mut self.columns[cell.column], row, *cell, records));
+        let mut checks = self.plan.checks.iter();
+        let mut cells = self.plan.cells.iter();
+        let fits = checks.all(|(position, rule)| records.fit(*position, *rule))
+            && cells.all(|cell| extend(&mut self.columns[cell.column], row, *cell, records));
         if !fits {
             for column in &mut self.columns {
                 column.truncate(row);
@@ -229,8 +224,7 @@ impl FlowsBuilder {
 
     fn plan_for(&mut self, decoder: &Decoder) {
         if self.plan.header_changes != Some(decoder.header_changes()) {
-            self.columns.truncate(self.wanted.len());
-            self.plan = Plan::new(&self.wanted, decoder, &mut self.columns);
+            self.plan = Plan::new(&self.wanted, decoder);
         }
     }
 
@@ -239,17 +233,7 @@ impl FlowsBuilder {
         let rows = std::mem::take(&mut self.rows);
         self.text = 0;
         let mut arrays = Vec::with_capacity(self.columns.len());
-        let (columns, checked) = self.columns.split_at_mut(self.wanted.len());
-        for column in checked {
-            column.truncate(0);
-            // What has been checked need not be checked again, as long as remembering it costs little.
-            if let Column::Text(texts) = column
-                && texts.text_bytes() > MAX_CHECKED_TEXT
-            {
-                *texts = TextColumn::new();
-            }
-        }
-        for (column, field) in columns.iter_mut().zip(self.schema.fields()) {
+        for (column, field) in self.columns.iter_mut().zip(self.schema.fields()) {
             let kind = field.data_type();
             arrays.push(match column {
                 Column::Source => self.texts.lay_out(constant_text(&self.source, rows)),
@@ -347,8 +331,7 @@ fn kept(rule: Rule, text: &[u8]) -> Option<Cow<'_, [u8]>> {
 }
 
 impl Plan {
-    /// Appends to `columns` one for each field that is not wanted and whose values have to be checked.
-    fn new(wanted: &[usize], decoder: &Decoder, columns: &mut Vec<Column>) -> Self {
+    fn new(wanted: &[usize], decoder: &Decoder) -> Self {
         let header = decoder.header();
         let start = header.position_of("start");
         let mut plan = Self {
@@ -381,31 +364,13 @@ impl Plan {
                 });
             }
         }
-        plan.wanted = plan.cells.len();
         for (position, column) in header.columns().iter().enumerate() {
             let is_wanted = column.field.is_some_and(|field| wanted.contains(&field));
-            if let Some(checked) = checked(column.rule).filter(|_| !is_wanted) {
-                plan.cells.push(Cell {
-                    column: columns.len(),
-                    position,
-                    rule: column.rule,
-                });
-                columns.push(checked);
+            if !is_wanted {
+                plan.checks.push((position, column.rule));
             }
         }
         plan
-    }
-}
-
-/// A column for values that are only checked; nothing where any text will do.
-fn checked(rule: Rule) -> Option<Column> {
-    match rule {
-        // Its values were seen when the line was found to be plain.
-        Rule::Text | Rule::Tag | Rule::Unknown | Rule::Status => None,
-        Rule::Account | Rule::Address | Rule::Action => Some(Column::Text(TextColumn::new())),
-        Rule::Port | Rule::Byte | Rule::Int32 => Some(Column::Int32(NumberColumn::new())),
-        Rule::Int64 => Some(Column::Int64(NumberColumn::new())),
-        Rule::Epoch => Some(Column::Timestamp(NumberColumn::new())),
     }
 }
 

@@ -21,6 +21,7 @@
 //! ```
 
 mod bad_line;
+mod check;
 mod decoder;
 mod envelope;
 mod field;

@@ -116,7 +116,6 @@ impl<'t> Token<'t> {
     /// The value of up to 16 digits; `None` for whatever else.
     #[inline]
     pub(crate) fn digits(self) -> Option<u64> {
-        const ZEROS: u64 = 0x3030_3030_3030_3030;
         let length = self.len();
         if length > 16 {
             return None;
@@ -132,6 +131,74 @@ impl<'t> Token<'t> {
         // The second half has `length - 8` digits.
         Some(first * TENS[length - 8] + second)
     }
+
+    /// Whether it is up to 16 digits and nothing else.
+    #[inline]
+    pub(crate) fn is_digits(self) -> bool {
+        let length = self.len();
+        let (low, high) = halves(self.window(self.from));
+        match length {
+            0 | 17.. => false,
+            1..=8 => are_digits((low ^ ZEROS) << (64 - 8 * length)),
+            _ => are_digits(low ^ ZEROS) && are_digits((high ^ ZEROS) << (128 - 8 * length)),
+        }
+    }
+
+    /// Whether it is an IPv4 address in the one spelling that it has: dotted decimal without leading zeros.
+    #[inline]
+    pub(crate) fn is_ipv4(self) -> bool {
+        if !(7..=15).contains(&self.len()) {
+            return false;
+        }
+        let head = self.head();
+        let (low, high) = halves(head);
+        let dots = bytes_like(low, b'.') | bytes_like(high, b'.') << 8;
+        if dots.count_ones() != 3 {
+            return false;
+        }
+        let last_two = dots & (dots - 1);
+        let [first, second, third] =
+            [dots, last_two, last_two & (last_two - 1)].map(u64::trailing_zeros);
+        let end = u32::try_from(self.len()).unwrap_or(0);
+        is_octet(head, 0, first)
+            && is_octet(head, first + 1, second)
+            && is_octet(head, second + 1, third)
+            && is_octet(head, third + 1, end)
+    }
+}
+
+/// Eight digits `0`.
+const ZEROS: u64 = 0x3030_3030_3030_3030;
+
+/// Eight bytes, of each the highest bit.
+const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+
+/// One bit for each of eight bytes, the lowest first: whether it is `byte`.
+#[inline]
+fn bytes_like(bytes: u64, byte: u8) -> u64 {
+    const LOW_BITS: u64 = !HIGH_BITS;
+    let differs = bytes ^ u64::from(byte) * 0x0101_0101_0101_0101;
+    // A byte that does not differ, and no other, has no bit to carry into its highest or to have there.
+    let is = !((differs & LOW_BITS).wrapping_add(LOW_BITS) | differs) & HIGH_BITS;
+    (is >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
+}
+
+/// Whether the bytes from `from` to `to` are a number from 0 to 255 without a leading zero.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "three bytes are looked at")]
+fn is_octet(head: u128, from: u32, to: u32) -> bool {
+    let length = to - from;
+    if length == 0 || length > 3 {
+        return false;
+    }
+    // To the left, so that zeros stand before the first digit.
+    let digits = ((head >> (8 * from)) as u32 ^ 0x30_3030) << (8 * (3 - length)) & 0xff_ffff;
+    if ((digits + 0x76_7676) | digits) & 0x80_8080 != 0 {
+        return false;
+    }
+    let value = 100 * (digits & 0xff) + 10 * (digits >> 8 & 0xff) + (digits >> 16);
+    let least = [0, 0, 10, 100][length as usize];
+    (least..=255).contains(&value)
 }
 
 const TENS: [u64; 9] = [
@@ -155,12 +222,17 @@ fn halves(bytes: u128) -> (u64, u64) {
     (bytes as u64, (bytes >> 64) as u64)
 }
 
+/// Whether each of eight bytes is a number below ten.
+#[inline]
+fn are_digits(digits: u64) -> bool {
+    const ABOVE_NINE: u64 = 0x7676_7676_7676_7676;
+    (digits.wrapping_add(ABOVE_NINE) | digits) & HIGH_BITS == 0
+}
+
 /// Eight decimal digits, one per byte and the first lowest, as a number; `None` if a byte is no digit.
 #[inline]
 fn eight_digits(digits: u64) -> Option<u64> {
-    const ABOVE_NINE: u64 = 0x7676_7676_7676_7676;
-    const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
-    if (digits.wrapping_add(ABOVE_NINE) | digits) & HIGH_BITS != 0 {
+    if !are_digits(digits) {
         return None;
     }
     // Neighbours join: ones and tens, then hundreds, then ten thousands.
@@ -231,6 +303,8 @@ impl Decoder {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
     use crate::decode::value;
 
@@ -273,9 +347,51 @@ mod tests {
                     expected,
                     "{line:?}"
                 );
+                let is_digits = token(line.as_bytes(), 2, 2 + text.len()).is_digits();
+                assert_eq!(is_digits, expected.is_some(), "{line:?}");
             }
         }
         assert_eq!(token(b"12345678901234567", 0, 17).digits(), None);
+        assert!(!token(b"12345678901234567", 0, 17).is_digits());
+    }
+
+    #[test]
+    fn an_ipv4_address_is_told_as_byte_by_byte() {
+        let octets = [
+            "0", "1", "9", "10", "99", "100", "199", "255", "256", "999", "01", "00", "", "1000",
+            "a", "1a", "-1", "/", ":", "25\u{7f}", "²",
+        ];
+        let mut texts: Vec<String> = ["1.2.3", "1.2.3.4.5", "....", "...", "1234567", "-", "::1"]
+            .map(str::to_owned)
+            .into();
+        for octet in octets {
+            for place in 0..4 {
+                for other in ["0", "7", "23", "254"] {
+                    let mut parts = [other; 4];
+                    parts[place] = octet;
+                    texts.push(parts.join("."));
+                }
+            }
+        }
+        for text in texts {
+            for behind in ["", " ", " 1.2.3.4\n12345678901234567890"] {
+                let line = format!("9 {text}{behind}");
+                let token = token(line.as_bytes(), 2, 2 + text.len());
+                let expected = text.parse::<Ipv4Addr>().is_ok();
+                assert_eq!(token.is_ipv4(), expected, "{line:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_are_found_wherever_they_are() {
+        for places in 0..=255_u64 {
+            for other in [0, 0x2d, 0x2f, 0x80, 0xae, 0xff] {
+                let byte = |at: usize| if places >> at & 1 == 1 { b'.' } else { other };
+                let bytes = u64::from_le_bytes(std::array::from_fn(byte));
+                assert_eq!(bytes_like(bytes, b'.'), places, "{bytes:x}");
+            }
+        }
     }
 
     #[test]
