@@ -9,7 +9,7 @@ use arrow::json::writer::{JsonArray, LineDelimited, WriterBuilder as JsonBuilder
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use parquet::arrow::ArrowWriter;
 
-use super::table::plain_table;
+use super::table::table_or_records;
 use super::{Format, ReportError};
 
 /// Writes batches as they come; [`RowWriter::finish`] ends the output.
@@ -108,7 +108,7 @@ impl<W: Write + Send> RowWriter<W> {
                     .iter()
                     .filter(|field| field.data_type().is_numeric());
                 let right: Vec<&str> = numbers.map(|field| field.name().as_str()).collect();
-                writeln!(out, "{}", plain_table(&names, &right, rows))?;
+                writeln!(out, "{}", table_or_records(&names, &right, rows))?;
                 out.flush()?;
             }
             State::Json(mut writer) => {

@@ -3,6 +3,12 @@
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 
+/// A terminal is as wide as it says, and where there is none, this wide.
+const WIDTH: u16 = 160;
+
+/// In a column of this width a longer value still reads well when it is broken.
+const READABLE: usize = 20;
+
 /// A table with a header; columns whose name is in `right` are aligned to the right. It keeps to the terminal's width, or to 160 columns
 /// where there is no terminal.
 pub fn plain_table(
@@ -15,7 +21,7 @@ pub fn plain_table(
         .load_preset(UTF8_HORIZONTAL_ONLY)
         .set_content_arrangement(ContentArrangement::Dynamic);
     if table.width().is_none() {
-        table.set_width(160);
+        table.set_width(WIDTH);
     }
     table.set_header(header.iter().map(Cell::new));
     for row in rows {
@@ -29,6 +35,50 @@ pub fn plain_table(
         }
     }
     table.to_string()
+}
+
+/// Rows as a table or, if so many columns would be too narrow to read, one row below the other. Then columns without any value are only
+/// named.
+pub(crate) fn table_or_records(header: &[&str], right: &[&str], rows: Vec<Vec<String>>) -> String {
+    let width = Table::new().width().unwrap_or(WIDTH);
+    if fits(header, &rows, width.into()) {
+        plain_table(header, right, rows)
+    } else {
+        records(header, &rows)
+    }
+}
+
+fn fits(header: &[&str], rows: &[Vec<String>], width: usize) -> bool {
+    const BETWEEN: usize = 3;
+    let needed = header.iter().enumerate().map(|(column, name)| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        let widest = cells.map(|cell| cell.chars().count()).max().unwrap_or(0);
+        widest.max(name.len()).min(READABLE) + BETWEEN
+    });
+    needed.sum::<usize>() <= width
+}
+
+fn records(header: &[&str], rows: &[Vec<String>]) -> String {
+    let has_value = |column: usize| {
+        let mut cells = rows.iter().filter_map(|row| row.get(column));
+        cells.any(|cell| !cell.is_empty())
+    };
+    let (shown, empty): (Vec<usize>, Vec<usize>) =
+        (0..header.len()).partition(|column| has_value(*column));
+    let mut text = String::new();
+    for (number, row) in (1..).zip(rows) {
+        let pairs: Vec<(&str, String)> = shown
+            .iter()
+            .filter_map(|&column| Some((header[column], row.get(column)?.clone())))
+            .collect();
+        text.push_str(&format!("── row {number}\n{}", key_values(&pairs)));
+    }
+    if !empty.is_empty() {
+        let names: Vec<&str> = empty.iter().map(|&column| header[column]).collect();
+        text.push_str(&format!("── without a value: {}\n", names.join(" ")));
+    }
+    text.truncate(text.trim_end().len());
+    text
 }
 
 /// Names and values, one a line, the values lined up.
@@ -104,6 +154,21 @@ mod tests {
     fn bytes_have_a_unit() {
         assert_eq!(human_bytes(999), "999 B");
         assert_eq!(human_bytes(4_274_520), "4.3 MB");
+    }
+
+    #[test]
+    fn many_columns_become_records() {
+        let names: Vec<String> = (0..30).map(|column| format!("column_{column}")).collect();
+        let header: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut row = vec!["10.20.30.40".to_owned(); 30];
+        row[29].clear();
+        let text = table_or_records(&header, &[], vec![row.clone(), row]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2 * 30 + 1);
+        assert_eq!(lines[..2], ["── row 1", "column_0   10.20.30.40"]);
+        assert_eq!(lines[60], "── without a value: column_29");
+        let few = table_or_records(&header[..3], &[], vec![vec!["x".repeat(300); 3]]);
+        assert!(few.contains("column_0") && !few.contains("row 1"), "{few}");
     }
 
     #[test]
