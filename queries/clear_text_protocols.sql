@@ -49,7 +49,7 @@ WITH pairs AS (
     WHERE action = 'ACCEPT'
       AND protocol = 6
       AND leg <> 'nat_outside'
-      AND array_has(string_to_array($login_ports || ' ' || $data_ports || ' ' || $web_ports, ' '), CAST(service_port AS VARCHAR))
+      AND number_in($login_ports || ' ' || $data_ports || ' ' || $web_ports, service_port)
       AND (client_subnet_id IS DISTINCT FROM server_subnet_id)
       AND start < $to
       AND "end" >= $from
@@ -63,8 +63,8 @@ rated AS (
         *,
         client_scope = 'internet' OR server_scope = 'internet' AS is_internet,
         CASE
-            WHEN array_has(string_to_array($login_ports, ' '), CAST(service_port AS VARCHAR)) THEN 'login'
-            WHEN array_has(string_to_array($data_ports, ' '), CAST(service_port AS VARCHAR)) THEN 'data'
+            WHEN number_in($login_ports, service_port) THEN 'login'
+            WHEN number_in($data_ports, service_port) THEN 'data'
             ELSE 'web'
         END AS kind
     FROM pairs

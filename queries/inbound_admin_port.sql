@@ -36,7 +36,7 @@ WITH accepted AS (
       -- What a NAT gateway merely absorbs reaches nobody.
       AND leg <> 'nat_outside'
       AND server_scope <> 'internet'
-      AND array_has(string_to_array($admin_ports || ' ' || $data_ports, ' '), CAST(service_port AS VARCHAR))
+      AND number_in($admin_ports || ' ' || $data_ports, service_port)
       AND start < $to
       AND "end" >= $from
     GROUP BY server_vpc_id, server_subnet_id, server_interface_id, server_addr, service_port, protocol, client_addr, expected_by
@@ -50,7 +50,7 @@ services AS (
         service_port,
         protocol,
         expected_by,
-        array_has(string_to_array($data_ports, ' '), CAST(service_port AS VARCHAR)) AS is_data,
+        number_in($data_ports, service_port) AS is_data,
         COUNT(*) FILTER (WHERE flows > 0) AS clients,
         FIRST_VALUE(client_addr ORDER BY reply_bytes DESC, bytes DESC, client_addr) AS top_client,
         SUM(flows) AS flows,

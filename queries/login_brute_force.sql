@@ -45,7 +45,7 @@ WITH tried AS (
     WHERE action = 'ACCEPT'
       AND protocol = 6
       AND leg <> 'nat_outside'
-      AND array_has(string_to_array($ports, ' '), CAST(service_port AS VARCHAR))
+      AND number_in($ports, service_port)
       AND start < $to
       AND "end" >= $from
     GROUP BY

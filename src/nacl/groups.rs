@@ -153,6 +153,7 @@ fn needs_no_group(interface: &Interface) -> bool {
             | InterfaceKind::TransitGateway
             | InterfaceKind::NetworkLoadBalancer
             | InterfaceKind::GatewayLoadBalancer
+            | InterfaceKind::GatewayLoadBalancerEndpoint
     )
 }
 

@@ -252,6 +252,7 @@ fn round(
             InterfaceKind::LoadBalancer
                 | InterfaceKind::NetworkLoadBalancer
                 | InterfaceKind::GatewayLoadBalancer
+                | InterfaceKind::GatewayLoadBalancerEndpoint
                 | InterfaceKind::Lambda
         )
     });

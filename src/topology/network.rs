@@ -138,8 +138,10 @@ pub enum InterfaceKind {
     LoadBalancer,
     /// An interface endpoint's.
     VpcEndpoint,
-    /// A Gateway Load Balancer's, or its endpoint's.
+    /// A Gateway Load Balancer's.
     GatewayLoadBalancer,
+    /// A Gateway Load Balancer endpoint's.
+    GatewayLoadBalancerEndpoint,
     /// A Lambda function's.
     Lambda,
     /// Another service's.
@@ -158,6 +160,7 @@ impl InterfaceKind {
             Self::LoadBalancer => "load_balancer",
             Self::VpcEndpoint => "vpc_endpoint",
             Self::GatewayLoadBalancer => "gateway_load_balancer",
+            Self::GatewayLoadBalancerEndpoint => "gateway_load_balancer_endpoint",
             Self::Lambda => "lambda",
             Self::Other => "other",
         }

@@ -364,7 +364,14 @@ impl World {
         self.interface_of("interface", id, vpc, subnet, addrs)
     }
 
-    fn interface_of(self, kind: &str, id: &str, vpc: &str, subnet: &str, addrs: &[&str]) -> Self {
+    pub(crate) fn interface_of(
+        self,
+        kind: &str,
+        id: &str,
+        vpc: &str,
+        subnet: &str,
+        addrs: &[&str],
+    ) -> Self {
         let (v6, v4): (Vec<&str>, Vec<&str>) = addrs.iter().partition(|addr| addr.contains(':'));
         let private: Vec<Value> = v4
             .iter()

@@ -6,6 +6,8 @@
     reason = "a test that unwraps fails loudly, as it should"
 )]
 
+/// Load balancers on the way: what their interfaces record of others' packets is not counted twice.
+mod balancers;
 /// Care of a lake: what verify, compact, expire and vacuum do to rows, files and readers; lakes that are old, damaged, or in unsafe places.
 mod care;
 /// Nothing is lost and nothing counted twice: commands killed at every request, at random, beside each other, on faulty storage.

@@ -7,7 +7,7 @@ use proptest::sample::select;
 use crate::harness::{FULL, Flow, Place, V2, World, block_on, flow, log, rows};
 
 /// Filters that the detections use, and some that they don't.
-const FILTERS: [&str; 9] = [
+const FILTERS: [&str; 15] = [
     "counted AND action = 'ACCEPT' AND client_scope IN ('vpc', 'peer', 'transit') AND server_scope = 'internet'",
     "counted AND action = 'ACCEPT' AND client_subnet_id <> server_subnet_id AND COALESCE(client_class, 'unknown') <> 'public' \
      AND COALESCE(server_class, 'unknown') <> 'public' AND leg <> 'nat_outside'",
@@ -18,6 +18,12 @@ const FILTERS: [&str; 9] = [
     "server_scope <> 'vpc' OR client_class = 'isolated'",
     "counted AND server_scope = 'aws_service'",
     "counted AND client_scope NOT IN ('internet', 'unrouted') AND server_subnet_id IS NOT NULL",
+    "counted AND number_in('53 123 8080', service_port)",
+    "counted AND service_port >= 32768 AND initiator = 'src' AND client_scope = 'internet' AND server_scope = 'vpc'",
+    "counted AND service_port IN (53, 123, 443) AND client_scope IN ('vpc', 'peer', 'transit') AND server_scope = 'internet'",
+    "counted AND service_port IS NULL",
+    "counted AND protocol = 17 AND service_port BETWEEN 20000 AND 21000",
+    "counted AND protocol NOT IN (6, 17) AND src_scope = 'vpc'",
 ];
 
 fn world() -> World {
@@ -128,7 +134,8 @@ fn any_call() -> impl Strategy<Value = Vec<Flow>> {
         select(&PORTS[..]),
     );
     let rest = (
-        select(&PORTS[..]),
+        // A NAT gateway gives out 1024 to 65535 (Amazon VPC User Guide, "NAT gateway basics").
+        select(&PORTS[3..]),
         0_u32..5,
         select(&[6_u8, 17][..]),
         1_u64..3,

@@ -67,7 +67,7 @@ fn at_the_nat(addr: (&str, u16), outside: u16, sent: u64, got: u64) -> [Flow; 4]
 }
 
 /// Logs by file name; what counts in the end, as `src > dst ACTION bytes`, sorted.
-fn counted(world: &World, logs: &[(&str, &str, Vec<Flow>)]) -> Vec<String> {
+pub(crate) fn counted(world: &World, logs: &[(&str, &str, Vec<Flow>)]) -> Vec<String> {
     let place = Place::new();
     world.put(&place);
     for (name, format, flows) in logs {

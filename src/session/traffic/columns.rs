@@ -201,7 +201,7 @@ fn leg(flow: &Flow) -> Option<&'static str> {
         Leg::NatInside | Leg::NatInsideBlind => "nat_inside",
         Leg::NatOutside => "nat_outside",
         Leg::Transit | Leg::TransitBlind => "transit",
-        Leg::Middle => "middlebox",
+        Leg::Middle | Leg::MiddleBlind => "middlebox",
     })
 }
 

@@ -20,7 +20,7 @@ pub(super) struct Company {
     /// The conversations, by hash, and which addresses have some, a bit each.
     talks: Set<u64>,
     talkers: Vec<u64>,
-    /// Ends whose ports do not tell who opened it: how many conversations they have does.
+    /// Ends whose ports do not tell who opened it: how many conversations they have does. And ends of which a load balancer hides the other.
     ends: Set<u64>,
     end_ports: Set<i32>,
     /// Interfaces that the topology does not know: what they are all of their records tell.
@@ -49,10 +49,19 @@ impl Company {
         }
     }
 
-    /// The company of the ends whose ports do not tell who opened a connection; `None` if there are no such ends.
-    pub(super) fn of_open(readers: &[Reader]) -> Option<Self> {
+    /// The company of the ends whose ports do not tell who opened a connection, and of those that talk to `balancers`; `None` if there are
+    /// no such ends.
+    pub(super) fn of_open(readers: &[Reader], balancers: &Set<Address>) -> Option<Self> {
         let mut company = Self::nobody();
-        flows(readers).for_each(|flow| company.add_open(flow));
+        for flow in flows(readers) {
+            company.add_open(flow);
+            let ((src, dst), ports) = (flow.sockets(), flow.ports());
+            let ends = [(flow.src, dst, ports.1), (flow.dst, src, ports.0)];
+            for (_, far, port) in ends.into_iter().filter(|(own, ..)| balancers.contains(own)) {
+                company.ends.insert(far);
+                company.end_ports.insert(port);
+            }
+        }
         (!company.ends.is_empty()).then_some(company)
     }
 

@@ -123,7 +123,7 @@ impl Conversations {
             mark_late(conversation, world);
             count_once(conversation, world, flow_logs, ways);
             for flow in conversation.iter_mut() {
-                flow.counted = flow.counted && flow.leg != Leg::TransitBlind;
+                flow.counted = flow.counted && !flow.leg.stands_in();
             }
             for (row, settled) in rows.zip(conversation.iter()) {
                 *self.get_mut(row) = *settled;
@@ -170,10 +170,7 @@ fn key(flow: &Flow, talker: impl Fn(u32, Address) -> (u32, u64)) -> u64 {
         .map_or(u64::MAX, |protocol| u64::from(protocol.cast_unsigned()));
     hash = hash::mix(hash::mix(hash, other.1), protocol);
     // What a NAT gateway rewrote is a conversation of its own until its legs are joined; so is a leg that hides the far end.
-    if matches!(
-        flow.leg,
-        Leg::NatOutside | Leg::NatInsideBlind | Leg::TransitBlind
-    ) {
+    if matches!(flow.leg, Leg::NatOutside | Leg::NatInsideBlind) || flow.leg.stands_in() {
         hash = hash::mix(hash, u64::from(flow.recorder) + 1);
     }
     hash
@@ -377,9 +374,9 @@ impl Peers {
 
     /// Counts the conversations of a bucket.
     pub(super) fn count(&mut self, conversations: &Conversations) {
-        // A transit gateway's own address is nobody's peer.
+        // The address of who stands in for others is nobody's peer.
         let firsts = conversations.firsts();
-        for first in firsts.filter(|first| first.leg != Leg::TransitBlind) {
+        for first in firsts.filter(|first| !first.leg.stands_in()) {
             for end in ends(first).into_iter().flatten() {
                 if let Some(count) = self.0.get_mut(&end) {
                     *count += 1;

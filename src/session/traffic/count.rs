@@ -33,7 +33,7 @@ fn rank(flow: &Flow) -> u8 {
         (Leg::NatInside, _) => 3,
         (Leg::Middle, _) => 4,
         (Leg::Transit, _) => 5,
-        (Leg::NatInsideBlind | Leg::NatOutside | Leg::TransitBlind, _) => 6,
+        (Leg::NatInsideBlind | Leg::NatOutside | Leg::TransitBlind | Leg::MiddleBlind, _) => 6,
     }
 }
 

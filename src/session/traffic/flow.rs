@@ -134,6 +134,15 @@ pub(super) enum Leg {
     TransitBlind,
     /// At a load balancer, an endpoint or an appliance that neither sends nor receives.
     Middle,
+    /// As `Middle`, with a Gateway Load Balancer endpoint's own address in the place of one end; never counts either.
+    MiddleBlind,
+}
+
+impl Leg {
+    /// Whether its own address stands in the place of one end, though it sends and receives nothing itself.
+    pub(super) fn stands_in(self) -> bool {
+        matches!(self, Self::TransitBlind | Self::MiddleBlind)
+    }
 }
 
 /// Which way the record's own evidence and the routes agree or not.

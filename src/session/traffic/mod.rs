@@ -11,6 +11,7 @@
 //! the range) before it gives the first row of it. What the filters of a statement rule out by addresses and ports alone is left out
 //! before that, whole conversations at a time; records that fail them later are never written as columns.
 
+mod balancer;
 mod choice;
 mod columns;
 mod company;
@@ -22,6 +23,8 @@ mod flow;
 mod hash;
 mod input;
 mod nat;
+mod numbers;
+mod passes;
 mod possible;
 mod read;
 mod refusal;
@@ -29,6 +32,7 @@ mod resolve;
 mod run;
 mod slices;
 mod stored;
+mod threads;
 mod witness;
 mod world;
 
@@ -58,7 +62,8 @@ use tokio::sync::{OnceCell, mpsc};
 use self::columns::{Chunk, SCHEMA};
 use self::filter::Test;
 use self::input::INPUT;
-use self::possible::Hint;
+use self::numbers::{Numbers, PROTOCOL, SERVICE_PORT, asks_only};
+use self::possible::{Asked, Hint};
 use self::refusal::Judging;
 use self::run::{Job, Taker};
 use self::slices::Bound;
@@ -104,11 +109,13 @@ impl TrafficTable {
 
     async fn answer(&self, state: &dyn Session, filters: &[Expr]) -> Result<Arc<Answer>> {
         // What decides which records an answer has.
-        let mut deciding: Vec<Expr> = filters
-            .iter()
-            .filter(|filter| Test::of(filter).is_some() || Hint::of(filter).is_some())
-            .cloned()
-            .collect();
+        let is_deciding = |filter: &&Expr| {
+            Test::of(filter).is_some()
+                || Hint::of(filter).is_some()
+                || asks_only(filter, SERVICE_PORT)
+                || asks_only(filter, PROTOCOL)
+        };
+        let mut deciding: Vec<Expr> = filters.iter().filter(is_deciding).cloned().collect();
         // The optimizer may have put the same ones in another order.
         deciding.sort_by_cached_key(ToString::to_string);
         deciding.dedup();
@@ -127,10 +134,14 @@ impl TrafficTable {
         // What does not count, such as legs of NAT gateways, depends on records that are no company of its own.
         let is_counted =
             |filter: &Expr| matches!(filter, Expr::Column(column) if column.name == "counted");
-        let hints = if filters.iter().any(is_counted) {
-            deciding.iter().filter_map(Hint::of).collect()
+        let asked = if filters.iter().any(is_counted) {
+            Asked {
+                hints: deciding.iter().filter_map(Hint::of).collect(),
+                service_ports: Numbers::of(state, &deciding, SERVICE_PORT)?,
+                protocols: Numbers::of(state, &deciding, PROTOCOL)?,
+            }
         } else {
-            Vec::new()
+            Asked::default()
         };
         let config = state.config();
         let answer = Arc::new(Answer {
@@ -139,7 +150,7 @@ impl TrafficTable {
                 history: Arc::clone(&self.history),
                 bounds,
                 tests: deciding.iter().filter_map(Test::of).collect(),
-                hints,
+                asked,
                 with_flags,
                 threads: config.target_partitions(),
                 chunk_rows: config.batch_size().max(1),

@@ -12,7 +12,7 @@ use super::conversation::{Conversations, SLACK};
 use super::count::Interval;
 use super::flow::{Addresses, Direction, Flow, Initiator, Leg, NONE, Text};
 use super::hash::{self, Map, Set};
-use super::run::in_parallel;
+use super::threads::in_parallel;
 use super::world::World;
 use crate::topology::{RouteTarget, Scope};
 

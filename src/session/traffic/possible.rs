@@ -16,6 +16,7 @@ use super::conversation::{ephemeral, has_ports};
 use super::flow::{Address, NONE, Pool, Text};
 use super::hash::Map;
 use super::input::{Column, Columns, NO_INT};
+use super::numbers::Numbers;
 use crate::topology::{History, InSubnet, Outlook, Outlooks, Scope, Scopes};
 
 /// What a filter asks of the ends of a record.
@@ -169,10 +170,29 @@ impl<'o> Ends<'o> {
     }
 }
 
+/// What the filters of a scan ask of a record that can be told before it is read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Asked {
+    pub(super) hints: Vec<Hint>,
+    pub(super) service_ports: Option<Numbers>,
+    pub(super) protocols: Option<Numbers>,
+}
+
+impl Asked {
+    fn is_nothing(&self) -> bool {
+        self.hints.is_empty() && self.service_ports.is_none() && self.protocols.is_none()
+    }
+}
+
+/// The ports below are not given out by NAT gateways (Amazon VPC User Guide, "NAT gateway basics": 1024 to 65535).
+const FIRST_OF_NAT: usize = 1024;
+
 /// Tells which records may be in an answer.
 #[derive(Debug)]
 pub(super) struct Possible {
-    hints: Vec<Hint>,
+    asked: Asked,
+    /// Whether a NAT gateway may have put a port that is asked for in the place of another.
+    asks_port_of_nat: bool,
     outlooks: Outlooks,
     history: Arc<History>,
     /// Whether a record may have TCP flags, which say who opened a connection whatever the ports are.
@@ -181,12 +201,14 @@ pub(super) struct Possible {
 
 impl Possible {
     /// `None` where nothing is ruled out.
-    pub(super) fn new(hints: &[Hint], history: &Arc<History>, with_flags: bool) -> Option<Self> {
-        if hints.is_empty() || history.is_empty() {
+    pub(super) fn new(asked: &Asked, history: &Arc<History>, with_flags: bool) -> Option<Self> {
+        if asked.is_nothing() || history.is_empty() {
             return None;
         }
+        let ports = asked.service_ports.as_ref();
         Some(Self {
-            hints: hints.to_vec(),
+            asks_port_of_nat: ports.is_some_and(|ports| ports.any_from(FIRST_OF_NAT)),
+            asked: asked.clone(),
             outlooks: Outlooks::new(history.networks()),
             history: Arc::clone(history),
             with_flags,
@@ -215,7 +237,37 @@ impl Possible {
                 dst,
                 client_is_src,
             };
-            self.hints.iter().all(|hint| hint.may_be(ends))
+            self.asked.hints.iter().all(|hint| hint.may_be(ends))
+        })
+    }
+
+    /// Whether protocol and ports may be what is asked for. `client` is a place in [`CLIENTS`].
+    fn numbers_may_be(
+        &self,
+        protocol: i32,
+        (src, dst): (i32, i32),
+        client: usize,
+        is_at_nat: bool,
+    ) -> bool {
+        let is_asked = |numbers: &Option<Numbers>, number| {
+            let numbers = numbers.as_ref();
+            numbers.is_none_or(|numbers| numbers.may_pass(number))
+        };
+        if !is_asked(&self.asked.protocols, protocol) {
+            return false;
+        }
+        // Of the two legs at a NAT gateway neither is left out without the other: one end has another port there.
+        if is_at_nat && self.asks_port_of_nat {
+            return true;
+        }
+        let client = if is_at_nat { EITHER } else { client };
+        CLIENTS[client].iter().any(|client_is_src| {
+            let port = match client_is_src {
+                None => NO_INT,
+                Some(true) => dst,
+                Some(false) => src,
+            };
+            is_asked(&self.asked.service_ports, port)
         })
     }
 
@@ -251,6 +303,9 @@ const CLIENTS: [&[Option<bool>]; 4] = [
 
 /// Of an answer, which has a bit for each of [`CLIENTS`], the bit that says that it was found.
 const FOUND: u8 = 1 << CLIENTS.len();
+
+/// The bit that says that an end is a NAT gateway, or behind one.
+const AT_NAT: u8 = FOUND << 1;
 
 /// Outlooks whose answers are kept, by two of them in a megabyte; of more, each answer is found anew.
 const MOST_KEPT: usize = 1 << 10;
@@ -300,10 +355,14 @@ impl Chooser {
                 .map(|column| columns.ints(column, rows));
         let mut may_be = Vec::with_capacity(rows);
         for row in 0..rows {
-            let client = self
-                .possible
-                .client(protocols[row], src_ports[row], dst_ports[row]);
-            may_be.push(self.answer(src[row], dst[row]) & 1 << client != 0);
+            let (protocol, ports) = (protocols[row], (src_ports[row], dst_ports[row]));
+            let client = self.possible.client(protocol, ports.0, ports.1);
+            let answer = self.answer(src[row], dst[row]);
+            let numbers_may_be = |is_at_nat| {
+                self.possible
+                    .numbers_may_be(protocol, ports, client, is_at_nat)
+            };
+            may_be.push(answer & 1 << client != 0 && numbers_may_be(answer & AT_NAT != 0));
         }
         if !self.knows_all {
             self.add_unknown(columns.numbers(Column::InterfaceId), &mut may_be, pool);
@@ -364,7 +423,11 @@ impl Chooser {
             return kept;
         }
         let (src, dst) = (&self.outlooks[src], &self.outlooks[dst]);
+        let is_at_nat = |end: &Outlook| end.is_of_nat || end.is_behind_nat;
         let mut answer = FOUND;
+        if is_at_nat(src) || is_at_nat(dst) {
+            answer |= AT_NAT;
+        }
         for (place, clients) in CLIENTS.iter().enumerate() {
             answer |= u8::from(self.possible.may_be(src, dst, clients)) << place;
         }

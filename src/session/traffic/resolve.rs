@@ -7,16 +7,21 @@
 //! World: what was found, each once        Lens: one thread's view of it, with what it looked up last
 //! ```
 
-use std::hash::Hash;
+mod memory;
+mod usual;
+mod way;
+
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::DateTime;
 
+use self::memory::{MOST_REMEMBERED, Remembered, remember};
+use self::usual::{Usual, says_more};
 use super::columns::Ends;
-use super::flow::{Address, Direction, Flow, Leg, NONE, Path, Pool, RecorderIds, Text, Traits};
-use super::hash::{self, Map};
-use super::witness::{direction, leads, next_is};
+use super::flow::{Address, Direction, Flow, NONE, Pool, RecorderIds, Text};
+use super::hash::Map;
+use super::witness::direction;
 use super::world::{End, EndTexts, Known, NetworkKey, Recorder, Way, World, class, key_of};
 use crate::topology::{History, InterfaceKind, Network, RouteTarget, Scope, Vantage, is_private};
 
@@ -63,60 +68,6 @@ fn sides(direction: Direction, ips: Ips, recorder: &Recorder<'_>) -> (Side, Side
     }
 }
 
-/// What a lens remembers of each kind: 16 to 24 bytes each.
-const MOST_REMEMBERED: usize = 1 << 20;
-
-/// Of those, what is kept at hand: half a megabyte, which a second-level cache holds.
-const AT_HAND: usize = 1 << 15;
-
-/// Numbers by key: what was asked last is at hand.
-struct Remembered {
-    at_hand: Vec<(u64, u32)>,
-    all: Map<u64, u32>,
-}
-
-impl Default for Remembered {
-    fn default() -> Self {
-        Self {
-            // No key of ours is as large: neither groups nor tables are so many.
-            at_hand: vec![(u64::MAX, NONE); AT_HAND],
-            all: Map::default(),
-        }
-    }
-}
-
-impl Remembered {
-    fn slot(key: u64) -> usize {
-        usize::try_from(hash::mix(hash::seed(), key) >> 32).unwrap_or(0) % AT_HAND
-    }
-
-    fn get(&mut self, key: u64) -> Option<u32> {
-        let slot = &mut self.at_hand[Self::slot(key)];
-        if slot.0 != key {
-            *slot = (key, *self.all.get(&key)?);
-        }
-        Some(slot.1)
-    }
-
-    fn insert(&mut self, key: u64, value: u32) {
-        self.at_hand[Self::slot(key)] = (key, value);
-        remember(&mut self.all, key, value);
-    }
-}
-
-/// An interface that the topology knows and that is no gateway, with what its usual records are resolved by.
-#[derive(Clone, Copy)]
-struct Plain {
-    network: NetworkKey,
-    recorder: u32,
-    group: u32,
-    /// Its own addresses, and what each means to it once that was looked up.
-    own: [(Address, u32); MOST_OWN],
-}
-
-/// More addresses than this are looked up one by one.
-const MOST_OWN: usize = 4;
-
 /// One thread's view of the world: copies of what is in it, and what was looked up.
 pub(super) struct Lens<'n> {
     history: &'n History,
@@ -130,7 +81,7 @@ pub(super) struct Lens<'n> {
     /// For records that name nothing we know, by their addresses.
     by_address: Map<(u32, NetworkKey, Address, Address), u32>,
     /// Of each of the readers' recorders, the interface that it usually is.
-    plain: Vec<Option<Plain>>,
+    usual: Vec<Option<Usual>>,
     /// By group and address.
     far: Remembered,
     /// By recorder, address, the record's word for its service, and side.
@@ -150,7 +101,7 @@ impl<'n> Lens<'n> {
             ways: Vec::new(),
             latest: Vec::new(),
             by_address: Map::default(),
-            plain: Vec::new(),
+            usual: Vec::new(),
             far: Remembered::default(),
             near: Map::default(),
             on_way: Remembered::default(),
@@ -160,7 +111,7 @@ impl<'n> Lens<'n> {
     /// Forgets what more records may tell otherwise.
     pub(super) fn next_slice(&mut self, world: &World<'n>) {
         self.latest.clear();
-        self.plain.clear();
+        self.usual.clear();
         self.by_address.clear();
         self.sync(world);
     }
@@ -187,7 +138,7 @@ impl<'n> Lens<'n> {
             let at = DateTime::from_timestamp_micros(flow.start).unwrap_or(DateTime::UNIX_EPOCH);
             self.history.at(at)
         });
-        if self.resolve_plain(flow, seen, network, known.pool) {
+        if self.resolve_usual(flow, seen, network, known.pool) {
             return;
         }
         let raw = flow.recorder;
@@ -237,130 +188,17 @@ impl<'n> Lens<'n> {
         }
     }
 
-    /// Resolves a record of the usual kind by what is remembered: one whose packets were not rewritten, at an interface that is one of
-    /// its ends. False if something is not at hand.
-    fn resolve_plain(
-        &mut self,
-        flow: &mut Flow,
-        seen: [Address; 2],
-        network: &Network,
-        pool: &Pool,
-    ) -> bool {
-        let Some(&Some(plain)) = self.plain.get(flow.recorder as usize) else {
-            return false;
-        };
-        let traits = &pool.traits.values[flow.traits as usize];
-        if says_more(flow, seen, traits) || plain.network != key_of(network) {
-            return false;
-        }
-        let own = |address: Address| {
-            let own = plain.own.iter().find(|(own, _)| *own == address);
-            own.filter(|_| address != NONE).map(|&(_, end)| end)
-        };
-        let (direction, own_end, far) = match (own(flow.src), own(flow.dst)) {
-            (Some(end), None) => (Direction::Egress, end, flow.dst),
-            (None, Some(end)) => (Direction::Ingress, end, flow.src),
-            _ => return false,
-        };
-        let agrees = flow.direction == Direction::Unknown || flow.direction == direction;
-        if own_end == NONE || far == NONE || !agrees {
-            return false;
-        }
-        let Some(far_end) = self.far.get(u64::from(plain.group) << 32 | u64::from(far)) else {
-            return false;
-        };
-        let (src_end, dst_end) = match direction {
-            Direction::Egress => (own_end, far_end),
-            _ => (far_end, own_end),
-        };
-        let (src, dst) = (&self.ends[src_end as usize], &self.ends[dst_end as usize]);
-        let is_special = src.texts.scope == Scope::Special || dst.texts.scope == Scope::Special;
-        let (near, far) = if src.subnet.is_some() {
-            (src, flow.dst)
-        } else {
-            (dst, flow.src)
-        };
-        flow.route = if is_special || near.subnet.is_none() || near.table == NONE {
-            NONE
-        } else {
-            let key = u64::from(near.table) << 32 | u64::from(far);
-            let Some(way) = self.on_way.get(key) else {
-                return false;
-            };
-            way
-        };
-        flow.recorder = plain.recorder;
-        flow.direction = direction;
-        (flow.src_end, flow.dst_end) = (src_end, dst_end);
-        flow.leg = Leg::Direct;
-        flow.path = self.path(flow, traits.traffic_path, traits.next_hop_type, pool);
-        true
-    }
-
-    /// Remembers what a record showed of its interface, for others of the usual kind.
-    fn learn(&mut self, raw: u32, flow: &Flow, ids: RecorderIds, pool: &Pool) {
-        let recorder = &self.recorders[flow.recorder as usize];
-        let Some(interface) = recorder.vantage.interface else {
-            return;
-        };
-        let owned = || {
-            interface
-                .addresses
-                .iter()
-                .chain(&interface.public_addresses)
-        };
-        let is_gateway = matches!(
-            recorder.kind,
-            InterfaceKind::Nat | InterfaceKind::RegionalNat | InterfaceKind::TransitGateway
-        );
-        let is_plain = !is_gateway
-            && ids.tgw_dst_vpc_id == NONE
-            && interface.prefixes.is_empty()
-            && owned().count() <= MOST_OWN;
-        if !is_plain || flow.leg != Leg::Direct {
-            return;
-        }
-        let slot = raw as usize;
-        if self.plain.len() <= slot {
-            self.plain.resize(slot + 1, None);
-        }
-        let network = key_of(recorder.network);
-        let known = self.plain[slot].filter(|plain| plain.network == network);
-        let mut plain = known.unwrap_or_else(|| {
-            let mut own = [(NONE, NONE); MOST_OWN];
-            // Addresses that no record has are nobody's end.
-            let numbers = owned().filter_map(|&address| pool.addresses.lookup(address));
-            for (slot, address) in own.iter_mut().zip(numbers) {
-                slot.0 = address;
-            }
-            Plain {
-                network,
-                recorder: flow.recorder,
-                group: recorder.group,
-                own,
-            }
-        });
-        let (address, end) = match flow.direction {
-            Direction::Egress => (flow.src, flow.src_end),
-            Direction::Ingress => (flow.dst, flow.dst_end),
-            Direction::Unknown => return,
-        };
-        let own_id = self.end_at(end).map_or(NONE, |end| end.texts.interface_id);
-        if own_id != recorder.texts.interface_id {
-            return;
-        }
-        if let Some(slot) = plain.own.iter_mut().find(|(own, _)| *own == address) {
-            slot.1 = end;
-        }
-        self.plain[slot] = Some(plain);
-    }
-
     /// What others have put into the world since.
     pub(super) fn sync(&mut self, world: &World<'n>) {
         self.recorders
             .extend_from_slice(&world.recorders[self.recorders.len()..]);
         self.ends.extend_from_slice(&world.ends[self.ends.len()..]);
         self.ways.extend_from_slice(&world.ways[self.ways.len()..]);
+    }
+
+    /// Whether an end is a Network Load Balancer's.
+    pub(super) fn is_balancer(&self, end: u32) -> bool {
+        self.end_at(end).is_some_and(|end| end.is_balancer)
     }
 
     fn end_at(&self, end: u32) -> Option<&End<'n>> {
@@ -548,153 +386,11 @@ impl<'n> Lens<'n> {
         remember(&mut self.near, key, end);
         end
     }
-
-    fn leg(&self, flow: &Flow, recorder: &Recorder<'n>) -> Leg {
-        let (src, dst) = (self.end_at(flow.src_end), self.end_at(flow.dst_end));
-        let ours = |end: Option<&End<'_>>| {
-            end.is_some_and(|end| {
-                matches!(end.texts.scope, Scope::Vpc | Scope::Peer | Scope::Transit)
-            })
-        };
-        match recorder.kind {
-            InterfaceKind::Nat | InterfaceKind::RegionalNat => {
-                let is_nat = |end: Option<&End<'_>>| {
-                    end.is_some_and(|end| end.nat_id != NONE && end.nat_id == recorder.nat_id)
-                };
-                match (is_nat(src), is_nat(dst)) {
-                    (true, true) => Leg::Direct,
-                    (true, false) if ours(dst) => Leg::NatInsideBlind,
-                    (false, true) if ours(src) => Leg::NatInsideBlind,
-                    (true, false) | (false, true) => Leg::NatOutside,
-                    (false, false) => Leg::NatInside,
-                }
-            }
-            InterfaceKind::TransitGateway => {
-                let own = |end: Option<&End<'_>>| {
-                    let own = recorder.texts.interface_id;
-                    own != NONE && end.is_some_and(|end| end.texts.interface_id == own)
-                };
-                if own(src) || own(dst) {
-                    Leg::TransitBlind
-                } else {
-                    Leg::Transit
-                }
-            }
-            _ => {
-                let own = match flow.direction {
-                    Direction::Egress => src,
-                    Direction::Ingress => dst,
-                    Direction::Unknown => return Leg::Direct,
-                };
-                let passes_through = match (own, recorder.texts.interface_id) {
-                    (None, _) | (_, NONE) => false,
-                    (Some(end), id) => match end.texts.interface_id {
-                        NONE => {
-                            let is_public =
-                                matches!(end.texts.scope, Scope::Internet | Scope::AwsService);
-                            is_public
-                                || end.texts.scope != Scope::Vpc && recorder.vantage.vpc.is_some()
-                        }
-                        owner => owner != id,
-                    },
-                };
-                if passes_through {
-                    Leg::Middle
-                } else {
-                    Leg::Direct
-                }
-            }
-        }
-    }
-
-    /// The route in force of our side's subnet towards the other end.
-    fn way(
-        &mut self,
-        flow: &Flow,
-        network: &'n Network,
-        ips: Ips,
-        world: &Mutex<World<'n>>,
-    ) -> u32 {
-        let (src, dst) = (self.end_at(flow.src_end), self.end_at(flow.dst_end));
-        let subnet_of = |end: Option<&End<'n>>| end.and_then(|end| Some((end.subnet?, end.table)));
-        let ((subnet, table), far, far_ip) = match (subnet_of(src), subnet_of(dst)) {
-            (Some(subnet), _) => (subnet, flow.dst, ips.dst),
-            (None, Some(subnet)) => (subnet, flow.src, ips.src),
-            (None, None) => return NONE,
-        };
-        // Link-local and multicast addresses are not routed.
-        let is_special =
-            |end: Option<&End<'_>>| end.is_some_and(|end| end.texts.scope == Scope::Special);
-        if is_special(src) || is_special(dst) {
-            return NONE;
-        }
-        let Some(far_ip) = far_ip.filter(|_| table != NONE) else {
-            return NONE;
-        };
-        let key = u64::from(table) << 32 | u64::from(far);
-        if let Some(way) = self.on_way.get(key) {
-            return way;
-        }
-        let route = network.route(subnet, far_ip);
-        let mut locked = lock(world);
-        let way = Way {
-            target: route.map_or(RouteTarget::None, |route| route.target),
-            target_id: locked.text(route.map(|route| route.target_id)),
-        };
-        let way = locked.push_way(way);
-        self.sync(&locked);
-        drop(locked);
-        self.on_way.insert(key, way);
-        way
-    }
-
-    /// Whether the record's own witnesses (v5 `traffic-path`, v11 `next-hop-interface-type`) agree with the route.
-    fn path(
-        &self,
-        flow: &Flow,
-        traffic_path: Option<i32>,
-        next_hop_type: Text,
-        pool: &Pool,
-    ) -> Path {
-        let Some(way) = self.ways.get(flow.route as usize) else {
-            return Path::Unknown;
-        };
-        if way.target == RouteTarget::None {
-            return Path::Impossible;
-        }
-        let is_senders = flow.direction == Direction::Egress
-            && matches!(flow.leg, Leg::Direct | Leg::NatOutside);
-        let agrees = traffic_path
-            .filter(|_| is_senders)
-            .is_none_or(|code| leads(code, way.target))
-            && pool
-                .texts
-                .get(next_hop_type)
-                .filter(|_| is_senders)
-                .is_none_or(|kind| next_is(kind, way.target));
-        if agrees {
-            Path::Expected
-        } else {
-            Path::Contradicts
-        }
-    }
-}
-
-/// Whether a record has more to be looked at than its ends and its direction.
-fn says_more(flow: &Flow, seen: [Address; 2], traits: &Traits) -> bool {
-    seen != [flow.src, flow.dst] || traits.src_service != NONE || traits.dst_service != NONE
 }
 
 fn lock<'w, 'n>(world: &'w Mutex<World<'n>>) -> MutexGuard<'w, World<'n>> {
     // Each change of a world is whole in itself.
     world.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn remember<K: Eq + Hash>(map: &mut Map<K, u32>, key: K, value: u32) {
-    if map.len() >= MOST_REMEMBERED {
-        map.clear();
-    }
-    map.insert(key, value);
 }
 
 /// Where routes are found by number.

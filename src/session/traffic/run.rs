@@ -1,10 +1,8 @@
 //! Runs the passes over the slices of a scan, each pass on all threads.
-//!
-//! Memory: 88 bytes for each record of a slice, 4 for each conversation, 32 for each record that passed a NAT gateway, and what the records
-//! share: an address costs about 50 bytes, a far address looked up from a route table 30. A slice is a day, or several small ones.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
@@ -12,26 +10,20 @@ use datafusion::physical_plan::ExecutionPlanProperties;
 use futures::TryStreamExt;
 use tokio::runtime::Handle;
 
+use super::balancer;
 use super::choice::Choice;
-use super::columns::{Chunk, Ends, Tables};
+use super::columns::Chunk;
 use super::company::Company;
-use super::conversation::{Conversations, End, FlowLogs, Peers, Scratch, ends, is_open};
 use super::files::{self, RowGroup, Work};
 use super::filter::Test;
-use super::flow::{Flow, Leg, Pool, Text};
-use super::hash::{Map, Set};
-use super::nat::{self, Sides};
-use super::possible::{Hint, Possible};
-use super::read::{BUCKETS, Bucket, Reader};
-use super::refusal::{Judging, Refusals};
-use super::resolve::{Lens, Ways};
-use super::slices::{Bound, MARGIN_MICROS, Records, Slice};
-use super::witness::Sightings;
-use super::world::{Known, World};
+use super::flow::Pool;
+use super::passes::Passes;
+use super::possible::{Asked, Possible};
+use super::read::Reader;
+use super::refusal::Judging;
+use super::slices::{Bound, Records, Slice};
+use super::threads::{Laps, locked};
 use crate::topology::History;
-
-/// Records of one bucket, as many batches as readers gave.
-type Batches = Vec<Vec<Flow>>;
 
 /// A scan to be run.
 #[derive(Clone)]
@@ -42,8 +34,8 @@ pub(super) struct Job {
     pub(super) bounds: Vec<Bound>,
     /// What is given passes all of these.
     pub(super) tests: Vec<Test>,
-    /// What else is known of the ends of what is wanted.
-    pub(super) hints: Vec<Hint>,
+    /// What else is known of what is wanted.
+    pub(super) asked: Asked,
     /// Whether a record may have TCP flags.
     pub(super) with_flags: bool,
     pub(super) threads: usize,
@@ -71,25 +63,9 @@ impl Job {
         taker: &impl Taker,
     ) -> Result<()> {
         let pool = Arc::new(Mutex::new(Pool::default()));
-        let threads = self.threads.max(1);
-        let mut passes = Passes {
-            job: self,
-            threads,
-            world: Mutex::default(),
-            lenses: (0..threads)
-                .map(|_| Mutex::new(Lens::new(&self.history)))
-                .collect(),
-            refusals: (0..threads)
-                .map(|_| Mutex::new(Refusals::new(judging)))
-                .collect(),
-            sightings: Sightings::default(),
-            forwarding: Set::default(),
-            fields: Map::default(),
-            kept: Vec::new(),
-            given_before: i64::MIN,
-        };
+        let mut passes = Passes::new(self, judging);
         let is_of_rejected = self.tests.iter().any(Test::is_of_rejected);
-        let possible = Possible::new(&self.hints, &self.history, self.with_flags).map(Arc::new);
+        let possible = Possible::new(&self.asked, &self.history, self.with_flags).map(Arc::new);
         let read = |slice: &Slice, choice: Choice| {
             Handle::current().block_on(self.read(slice, choice, context, &pool, taker))
         };
@@ -101,6 +77,7 @@ impl Job {
             }
             // Files can be read twice.
             let is_of_files = matches!(slice.records, Records::Files(_));
+            let mut laps = Laps::default();
             let readers = match &possible {
                 _ if is_of_rejected && is_of_files => {
                     let mut readers = match ahead.take() {
@@ -122,7 +99,8 @@ impl Job {
                 }
                 Some(possible) if is_of_files => {
                     let mut readers = read(slice, Choice::Possible(Arc::clone(possible)))?;
-                    if let Some(company) = Company::of_open(&readers) {
+                    let balancers = balancer::addresses(&self.history, &locked(&pool).addresses);
+                    if let Some(company) = Company::of_open(&readers, &balancers) {
                         let (possible, company) = (Arc::clone(possible), Arc::new(company));
                         readers.extend(read(slice, Choice::CompanyOfPossible(possible, company))?);
                     }
@@ -130,8 +108,11 @@ impl Job {
                 }
                 _ => read(slice, Choice::All)?,
             };
+            laps.lap("read");
             let pool = locked(&pool);
-            if !passes.settle(readers, slice.until, &pool, taker) {
+            let goes_on = passes.settle(readers, slice.until, &pool, taker, &mut laps);
+            tracing::debug!(slice = at, %laps, "settled a slice of traffic");
+            if !goes_on {
                 break;
             }
         }
@@ -185,7 +166,7 @@ impl Job {
             }
         }
         let mut readers = Vec::new();
-        let mut look = tokio::time::interval(std::time::Duration::from_millis(100));
+        let mut look = tokio::time::interval(Duration::from_millis(100));
         loop {
             tokio::select! {
                 next = streams.join_next() => match next {
@@ -199,323 +180,4 @@ impl Job {
             }
         }
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A thread that panics ends the run: nobody sees what it left.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The state of a run from slice to slice.
-struct Passes<'n> {
-    job: &'n Job,
-    threads: usize,
-    world: Mutex<World<'n>>,
-    lenses: Vec<Mutex<Lens<'n>>>,
-    refusals: Vec<Mutex<Refusals<'n>>>,
-    sightings: Sightings,
-    forwarding: Set<Text>,
-    fields: Map<Text, u8>,
-    /// By bucket, the records that the next slice needs too.
-    kept: Vec<Vec<Flow>>,
-    /// What starts before and was kept is in the answer already.
-    given_before: i64,
-}
-
-impl<'n> Passes<'n> {
-    /// The passes over one slice; false if no more is wanted.
-    fn settle(
-        &mut self,
-        mut readers: Vec<Reader>,
-        until: i64,
-        pool: &Pool,
-        taker: &impl Taker,
-    ) -> bool {
-        for reader in &mut readers {
-            self.sightings.merge(std::mem::take(&mut reader.sightings));
-            self.forwarding.extend(reader.forwarding.drain());
-            for (source, fields) in reader.fields.drain() {
-                *self.fields.entry(source).or_default() |= fields;
-            }
-        }
-        let flow_logs = flow_logs(pool, &self.fields);
-        let mut read: Vec<Vec<Bucket>> = (0..BUCKETS).map(|_| Vec::new()).collect();
-        for reader in readers {
-            for (buckets, bucket) in read.iter_mut().zip(reader.buckets) {
-                buckets.push(bucket);
-            }
-        }
-        let mut kept = std::mem::take(&mut self.kept);
-        kept.resize(BUCKETS, Vec::new());
-        let fresh: Vec<Mutex<(Vec<Flow>, Vec<Bucket>)>> =
-            kept.into_iter().zip(read).map(Mutex::new).collect();
-
-        let (resolved, open) = self.resolve(fresh, until, pool);
-        let parts = self.arrange(resolved, until, &open);
-        let peers = self.count_peers(&parts, &open);
-        let sides = self.judge(&parts, until, &peers, &flow_logs);
-        let mut buckets: Vec<Conversations> = parts
-            .into_iter()
-            .map(|part| part.into_inner().unwrap_or_else(PoisonError::into_inner))
-            .collect();
-        let world = locked(&self.world);
-        nat::join(sides, &mut buckets, &pool.addresses, self.threads);
-        let goes_on = self.give(buckets, until, (pool, &world), taker);
-        drop(world);
-        self.given_before = until;
-        goes_on
-    }
-
-    /// Resolves the records that are new. Says which ends of those that matter are to be counted, too.
-    fn resolve(
-        &self,
-        fresh: Vec<Mutex<(Vec<Flow>, Vec<Bucket>)>>,
-        until: i64,
-        pool: &Pool,
-    ) -> (Vec<Mutex<Batches>>, Set<End>) {
-        let known = Known {
-            pool,
-            sightings: &self.sightings,
-            forwarding: &self.forwarding,
-        };
-        for lens in &self.lenses {
-            locked(lens).next_slice(&locked(&self.world));
-        }
-        let resolved: Vec<Mutex<Batches>> = fresh.iter().map(|_| Mutex::default()).collect();
-        let open = Mutex::new(Set::default());
-        in_parallel(self.threads, fresh.len(), |thread, todo| {
-            let mut lens = locked(&self.lenses[thread]);
-            for index in todo {
-                let (kept, buckets) = std::mem::take(&mut *locked(&fresh[index]));
-                let mut chunks = vec![kept];
-                for mut bucket in buckets {
-                    let mut seen = bucket.seen.iter().peekable();
-                    let flows = bucket.chunks.iter_mut().flatten();
-                    for (at, flow) in (0..).zip(flows) {
-                        let addresses = match seen.next_if(|(row, _)| *row == at) {
-                            Some((_, addresses)) => *addresses,
-                            None => [flow.src, flow.dst],
-                        };
-                        lens.resolve(flow, addresses, known, &self.world);
-                    }
-                    chunks.append(&mut bucket.chunks);
-                }
-                let mut of_bucket = Set::default();
-                for flow in chunks.iter().flatten() {
-                    if is_open(flow) && self.matters(flow, until, &*lens) {
-                        of_bucket.extend(ends(flow).into_iter().flatten());
-                    }
-                }
-                if !of_bucket.is_empty() {
-                    locked(&open).extend(of_bucket);
-                }
-                *locked(&resolved[index]) = chunks;
-            }
-        });
-        let open = open.into_inner().unwrap_or_else(PoisonError::into_inner);
-        (resolved, open)
-    }
-
-    /// Whether a record may be in the answer, or decide about one at a NAT gateway or in the next slice. In all else, what happens in
-    /// a conversation without such a record is nobody's business.
-    fn matters(&self, flow: &Flow, until: i64, found: &(impl Ends + Ways)) -> bool {
-        flow.start >= until.saturating_sub(MARGIN_MICROS)
-            || matches!(
-                flow.leg,
-                Leg::NatOutside | Leg::NatInsideBlind | Leg::NatInside
-            )
-            || found.is_to_nat(flow.route)
-            || self.job.tests.iter().all(|test| test.may_pass(flow, found))
-    }
-
-    /// Sorts the records of conversations that matter, or that are to be counted.
-    fn arrange(
-        &self,
-        resolved: Vec<Mutex<Batches>>,
-        until: i64,
-        open: &Set<End>,
-    ) -> Vec<Mutex<Conversations>> {
-        let parts: Vec<Mutex<Conversations>> = resolved.iter().map(|_| Mutex::default()).collect();
-        in_parallel(self.threads, resolved.len(), |thread, todo| {
-            let mut lens = locked(&self.lenses[thread]);
-            lens.sync(&locked(&self.world));
-            let mut scratch = Scratch::default();
-            let is_counted = |flow: &Flow| {
-                let mut ends = ends(flow).into_iter().flatten();
-                !open.is_empty() && ends.any(|end| open.contains(&end))
-            };
-            for index in todo {
-                let chunks = std::mem::take(&mut *locked(&resolved[index]));
-                let conversations = Conversations::arrange(
-                    chunks,
-                    |end, address| lens.talker(end, address),
-                    |flow| self.matters(flow, until, &*lens) || is_counted(flow),
-                    &mut scratch,
-                );
-                *locked(&parts[index]) = conversations;
-            }
-        });
-        parts
-    }
-
-    /// Counts the conversations of the ends whose ports don't tell.
-    fn count_peers(&self, parts: &[Mutex<Conversations>], open: &Set<End>) -> Peers {
-        if open.is_empty() {
-            return Peers::default();
-        }
-        let all = Mutex::new(Peers::of(open));
-        in_parallel(self.threads, parts.len(), |_, todo| {
-            let mut peers = Peers::of(open);
-            for index in todo {
-                let part = locked(&parts[index]);
-                peers.count(&part);
-            }
-            locked(&all).add(peers);
-        });
-        all.into_inner().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Settles the conversations, keeps what the next slice needs, and collects what passed NAT gateways.
-    fn judge(
-        &mut self,
-        parts: &[Mutex<Conversations>],
-        until: i64,
-        peers: &Peers,
-        flow_logs: &FlowLogs,
-    ) -> Sides {
-        let world = locked(&self.world);
-        let keep_from = until.saturating_sub(MARGIN_MICROS);
-        // Before it counts: what happens at NAT gateways, and what is kept for the next slice.
-        let is_wanted = |conversation: &[Flow]| {
-            conversation.iter().any(|flow| {
-                flow.start >= keep_from
-                    || matches!(flow.leg, Leg::NatOutside | Leg::NatInsideBlind)
-                    || self
-                        .job
-                        .tests
-                        .iter()
-                        .all(|test| test.may_pass(flow, &*world))
-            })
-        };
-        let kept: Vec<Mutex<Vec<Flow>>> = parts.iter().map(|_| Mutex::default()).collect();
-        let sides = Mutex::new(Sides::default());
-        in_parallel(self.threads, parts.len(), |_, todo| {
-            let mut scratch = Scratch::default();
-            let mut own = Sides::default();
-            for index in todo {
-                let part = &mut *locked(&parts[index]);
-                part.settle(is_wanted, peers, &world, flow_logs, &mut scratch);
-                if until < i64::MAX {
-                    let later = part.iter().filter(|flow| flow.start >= keep_from);
-                    *locked(&kept[index]) = later.map(Flow::for_next_slice).collect();
-                }
-                let bucket = u32::try_from(index).expect("there are few buckets");
-                own.add(bucket, part, &world, |flow| {
-                    let mut tests = self.job.tests.iter();
-                    if flow.leg == Leg::NatOutside {
-                        tests.all(|test| test.may_pass_from_nat(flow, &*world))
-                    } else {
-                        tests.all(|test| test.passes(flow, &*world))
-                    }
-                });
-            }
-            locked(&sides).merge(own);
-        });
-        drop(world);
-        self.kept = kept
-            .into_iter()
-            .map(|kept| kept.into_inner().unwrap_or_else(PoisonError::into_inner))
-            .collect();
-        sides.into_inner().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Gives away the records that pass, bucket by bucket; false if no more are wanted.
-    fn give(
-        &self,
-        buckets: Vec<Conversations>,
-        until: i64,
-        (pool, world): (&Pool, &World<'n>),
-        taker: &impl Taker,
-    ) -> bool {
-        let tables = Arc::new(Tables::new(world, pool));
-        let buckets: Vec<Mutex<Conversations>> = buckets.into_iter().map(Mutex::new).collect();
-        let tests = &self.job.tests;
-        in_parallel(self.threads, buckets.len(), |thread, todo| {
-            let mut refusals = locked(&self.refusals[thread]);
-            let mut chosen: Vec<Flow> = Vec::new();
-            let mut give = |chosen: &mut Vec<Flow>| {
-                let rows = std::mem::take(chosen);
-                let judged = refusals.judge(&rows, world, pool);
-                taker.take(Chunk {
-                    rows,
-                    judged,
-                    tables: Arc::clone(&tables),
-                })
-            };
-            for index in todo {
-                let bucket = std::mem::take(&mut *locked(&buckets[index]));
-                for flow in bucket.iter() {
-                    let is_due = flow.start < until
-                        && !(flow.standing.is_kept() && flow.start < self.given_before);
-                    if is_due && tests.iter().all(|test| test.passes(flow, world)) {
-                        chosen.push(*flow);
-                        if chosen.len() >= self.job.chunk_rows && !give(&mut chosen) {
-                            return;
-                        }
-                    }
-                }
-            }
-            if !chosen.is_empty() {
-                give(&mut chosen);
-            }
-        });
-        taker.is_there()
-    }
-}
-
-/// Says of each record which flow log wrote it, the id in AWS's file name or, in files with other names, the fields that the file has.
-fn flow_logs(pool: &Pool, fields: &Map<Text, u8>) -> FlowLogs {
-    let mut logs = FlowLogs::default();
-    for traits in &pool.traits.values {
-        let id = pool.texts.get(traits.source).and_then(|key| {
-            let name = key.rsplit('/').next()?;
-            let id = name.split('_').find(|part| part.starts_with("fl-"))?;
-            Some(id.to_owned())
-        });
-        let name = id.unwrap_or_else(|| {
-            let fields = fields.get(&traits.source).copied().unwrap_or(0);
-            format!("fields {fields:05b}")
-        });
-        let log = logs.names.intern(&name);
-        logs.of_traits.push(log);
-    }
-    logs
-}
-
-/// Numbers that threads take from one after the other.
-pub(super) struct Todo<'t> {
-    next: &'t AtomicUsize,
-    count: usize,
-}
-
-impl Iterator for Todo<'_> {
-    type Item = usize;
-
-    fn next(&mut self) -> Option<usize> {
-        let next = self.next.fetch_add(1, Ordering::Relaxed);
-        (next < self.count).then_some(next)
-    }
-}
-
-/// Runs a pass on all threads, each with its number.
-pub(super) fn in_parallel(threads: usize, count: usize, pass: impl Fn(usize, Todo<'_>) + Sync) {
-    let next = AtomicUsize::new(0);
-    let todo = || Todo { next: &next, count };
-    std::thread::scope(|scope| {
-        for thread in 1..threads {
-            let (pass, todo) = (&pass, &todo);
-            scope.spawn(move || pass(thread, todo()));
-        }
-        pass(0, todo());
-    });
 }

@@ -10,6 +10,7 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use super::columns::{Chunk, SCHEMA, batch};
 use super::input::INPUT;
+use super::possible::Asked;
 use super::refusal::Judging;
 use super::run::{Job, Taker};
 use super::slices::{MARGIN_MICROS, Records, Slice};
@@ -130,7 +131,7 @@ async fn rows(slices: Vec<Slice>) -> Vec<String> {
         history: Arc::new(History::new(Vec::new(), Settings::default())),
         bounds: Vec::new(),
         tests: Vec::new(),
-        hints: Vec::new(),
+        asked: Asked::default(),
         with_flags: true,
         threads: 2,
         chunk_rows: 100,

@@ -43,6 +43,8 @@ pub(super) struct End<'n> {
     pub(super) stand_in: Address,
     /// Whether it is a public address, which the interface itself never sees.
     pub(super) is_public: bool,
+    /// Whether it is a Network Load Balancer's.
+    pub(super) is_balancer: bool,
 }
 
 impl End<'_> {
@@ -63,6 +65,7 @@ impl End<'_> {
             network: self.network,
             stand_in: self.stand_in,
             is_public: self.is_public,
+            is_balancer: self.is_balancer,
         }
     }
 }
@@ -75,6 +78,7 @@ struct EndKey {
     network: u32,
     stand_in: Address,
     is_public: bool,
+    is_balancer: bool,
 }
 
 /// What is told of who recorded a flow.
@@ -190,6 +194,15 @@ pub(super) struct World<'n> {
 impl<'n> World<'n> {
     pub(super) fn end(&self, end: u32) -> Option<&End<'n>> {
         self.ends.get(end as usize)
+    }
+
+    /// Whether an end is a Network Load Balancer's.
+    pub(super) fn is_balancer(&self, end: u32) -> bool {
+        self.end(end).is_some_and(|end| end.is_balancer)
+    }
+
+    pub(super) fn has_balancers(&self) -> bool {
+        self.ends.iter().any(|end| end.is_balancer)
     }
 
     pub(super) fn way(&self, way: u32) -> Option<&Way> {
@@ -318,6 +331,8 @@ impl<'n> World<'n> {
             stand_in: interface.map_or(NONE, |interface| stand_in(interface, address, pool)),
             is_public: interface
                 .is_some_and(|interface| interface.public_addresses.contains(&address)),
+            is_balancer: interface
+                .is_some_and(|interface| interface.kind() == InterfaceKind::NetworkLoadBalancer),
         }
     }
 }

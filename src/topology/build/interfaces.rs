@@ -125,9 +125,8 @@ fn kind_of(record: &model::NetworkInterface) -> InterfaceKind {
         Some("network_load_balancer") => InterfaceKind::NetworkLoadBalancer,
         Some("load_balancer") => InterfaceKind::LoadBalancer,
         Some("vpc_endpoint") => InterfaceKind::VpcEndpoint,
-        Some("gateway_load_balancer" | "gateway_load_balancer_endpoint") => {
-            InterfaceKind::GatewayLoadBalancer
-        }
+        Some("gateway_load_balancer") => InterfaceKind::GatewayLoadBalancer,
+        Some("gateway_load_balancer_endpoint") => InterfaceKind::GatewayLoadBalancerEndpoint,
         Some("lambda") => InterfaceKind::Lambda,
         None | Some("interface") => {
             let by_description = [
