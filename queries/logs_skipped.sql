@@ -53,7 +53,7 @@ SELECT
     interface_id,
     'AWS skipped records of ' || COALESCE(interface_id, 'an unknown interface') || COALESCE(' in ' || subnet_id, '') || ' in ' || records
     || CASE WHEN records = 1 THEN ' interval' ELSE ' intervals' END || ' of ' || seconds || ' s in all: what was not seen there may still have been' AS reason,
-    named_struct('records', records, 'seconds', seconds) AS evidence,
+    named_struct('intervals', records, 'seconds', seconds) AS evidence,
     expected_by('logs_skipped', subnet_id, interface_id, vpc_id, NULL, NULL, NULL, NULL, NULL, first_seen) AS expected_by
 FROM placed
 ORDER BY seconds DESC, interface_id

@@ -102,6 +102,8 @@ pub(super) struct Chosen {
     detections: Vec<Detection>,
     parameters: BTreeMap<String, String>,
     all: bool,
+    /// Records that each finding cites.
+    records: usize,
     fail_on: Option<detect::Severity>,
 }
 
@@ -139,6 +141,7 @@ impl Chosen {
             detections,
             parameters: args.param.iter().cloned().collect(),
             all: args.all,
+            records: args.records,
             fail_on: args.fail_on,
         })
     }
@@ -210,6 +213,7 @@ impl Chosen {
             let found = detect::run(session, detection, window, &self.parameters).await?;
             findings.extend(found.findings);
         }
+        detect::cite_records(session, &mut findings, self.records).await?;
         let summary = self.print(findings, printer)?;
         let Printed {
             unexpected, hidden, ..
@@ -259,6 +263,7 @@ impl Chosen {
             printer.say("no flow came since the last run");
             return Ok(Outcome::Done);
         };
+        detect::cite_records(session, &mut findings, self.records).await?;
         // Kept before it is shown: a reader who goes away does not undo the run.
         let run = Run::new(Utc::now(), ran, findings.clone());
         lake.put_run(run.run_at, run.to_bytes().into()).await?;

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::Finding;
+use super::statement::Statement;
 use crate::nacl::{Action, Direction, Nacl, Packet};
 use crate::topology::{History, Network, Subnet};
 
@@ -22,7 +23,8 @@ pub(super) fn cite(finding: &mut Finding, history: &History) {
             cited.push(("network_acl_rules", Value::Array(rules)));
         }
     }
-    cited.extend(statement(finding).map(|sql| ("sql", json!(sql))));
+    let statement = Statement::of(finding);
+    cited.extend(statement.map(|statement| ("sql", json!(statement.to_string()))));
     for (key, value) in cited {
         finding.evidence.entry(key).or_insert(value);
     }
@@ -115,89 +117,4 @@ fn rules(crossing: &Crossing<'_>, network: &Network) -> Vec<Value> {
         })
     };
     [out, into].into_iter().filter_map(rule).collect()
-}
-
-/// A statement for `flowscout sql` that shows the records of a finding, both ways, each counted once; `None` where it has none, or does not
-/// name enough to find them by. Of a spike it shows what was refused.
-fn statement(finding: &Finding) -> Option<String> {
-    let (first, last) = (
-        finding.first_seen.as_deref()?,
-        finding.last_seen.as_deref()?,
-    );
-    if finding.flows.unwrap_or(0) == 0 {
-        return None;
-    }
-    let evidence = |key: &str| finding.evidence.get(key).and_then(Value::as_str);
-    let mut tests = vec!["counted".to_owned()];
-    match (evidence("window_from"), evidence("direction")) {
-        (Some(_), Some(direction)) => {
-            let place = equal("subnet_id", finding.subnet_id.as_deref())
-                .or_else(|| equal("interface_id", finding.interface_id.as_deref()))?;
-            let refused = format!("action = 'REJECT' AND direction = '{direction}'");
-            tests.extend([refused, place]);
-        }
-        _ => {
-            tests.push(between(finding)?);
-            // The same addresses may be in several VPCs.
-            tests.extend(
-                finding
-                    .vpc_id
-                    .as_deref()
-                    .and_then(|id| either("vpc_id", id)),
-            );
-        }
-    }
-    let number =
-        |column: &str, value: Option<i64>| value.map(|value| format!("{column} = {value}"));
-    tests.extend(number("service_port", finding.dst_port));
-    tests.extend(number("protocol", finding.protocol));
-    tests.push(format!("start <= '{last}' AND \"end\" >= '{first}'"));
-    let tests = tests.join(" AND ");
-    Some(format!(
-        "SELECT * FROM traffic WHERE {tests} ORDER BY start"
-    ))
-}
-
-/// That a record is between what a finding is about, whichever of the two sent it: by addresses, where one is missing by interface, where
-/// both are by subnets.
-fn between(finding: &Finding) -> Option<String> {
-    let addresses = (finding.src_addr.as_deref(), finding.dst_addr.as_deref());
-    let is_between = |what: &str, one: &str, other: &str| {
-        Some(format!(
-            "{} AND {}",
-            either(what, one)?,
-            either(what, other)?
-        ))
-    };
-    match (
-        addresses,
-        finding.subnet_id.as_deref(),
-        finding.dst_subnet_id.as_deref(),
-    ) {
-        ((Some(src), Some(dst)), ..) => is_between("addr", src, dst),
-        ((Some(addr), None) | (None, Some(addr)), ..) => {
-            let addr = either("addr", addr)?;
-            let interface = finding.interface_id.as_deref();
-            Some(match interface.and_then(|id| either("interface_id", id)) {
-                Some(interface) => format!("{addr} AND {interface}"),
-                None => addr,
-            })
-        }
-        (_, Some(subnet), Some(other)) => is_between("subnet_id", subnet, other),
-        (_, Some(subnet), None) => either("subnet_id", subnet),
-        (_, None, _) => either("interface_id", finding.interface_id.as_deref()?),
-    }
-}
-
-/// That one of a record's ends has a value.
-fn either(what: &str, value: &str) -> Option<String> {
-    let src = equal(&format!("src_{what}"), Some(value))?;
-    let dst = equal(&format!("dst_{what}"), Some(value))?;
-    Some(format!("({src} OR {dst})"))
-}
-
-/// Ids and addresses have no quotes; what has is no id.
-fn equal(column: &str, value: Option<&str>) -> Option<String> {
-    let value = value.filter(|value| !value.contains('\''))?;
-    Some(format!("{column} = '{value}'"))
 }

@@ -9,13 +9,16 @@ mod cite;
 mod finding;
 mod life;
 mod query;
+mod records;
 mod run;
+mod statement;
 mod suggest;
 
 pub use catalog::Catalog;
 pub use finding::{Finding, Life, Severity, Status, finding_keys, life_keys};
 pub use life::{Next, Ran, Run};
 pub use query::{Detection, Parameter, ParameterValue};
+pub use records::cite_records;
 pub use run::{Detected, Window, run};
 pub use suggest::{Origin, Seen, Suggestion, suggest};
 
@@ -75,6 +78,12 @@ pub enum DetectError {
     Query {
         /// The detection.
         id: String,
+        /// Why.
+        source: Box<crate::session::SessionError>,
+    },
+    /// The records that findings cite can't be read.
+    #[error("cannot read the records that findings cite")]
+    Records {
         /// Why.
         source: Box<crate::session::SessionError>,
     },

@@ -102,15 +102,15 @@ fn statement(edges: &[u16], which: Which, on_expected: OnExpected) -> String {
     format!(
         "SELECT action, counted, leg, subnet_id, direction, src_subnet_id, dst_subnet_id, src_addr, dst_addr, protocol, initiator, \
          service_port, dst_port, client_bucket, refused_by, src_scope, COUNT(*), SUM(bytes), MIN(client_port), MAX(client_port), \
-         MIN(start), MAX(\"end\") \
+         MIN(start), MAX(\"end\"), dst_scope \
          FROM (SELECT action, counted, leg, subnet_id, direction, src_subnet_id, dst_subnet_id, src_addr, dst_addr, protocol, initiator, \
          service_port, CASE WHEN initiator = 'unknown' THEN dst_port END AS dst_port, \
          CASE WHEN action = 'ACCEPT' THEN {bucket} END AS client_bucket, \
-         CASE WHEN action = 'REJECT' THEN refused_by END AS refused_by, src_scope, \
+         CASE WHEN action = 'REJECT' THEN refused_by END AS refused_by, src_scope, dst_scope, \
          CASE WHEN action = 'REJECT' THEN date_trunc('day', start) END AS day, bytes, client_port, start, \"end\" \
          FROM (SELECT *, CASE initiator WHEN 'src' THEN src_port WHEN 'dst' THEN dst_port END AS client_port FROM traffic \
          WHERE start < $to AND \"end\" >= $from AND {condition}{expected}) AS kept) AS bucketed \
          GROUP BY action, counted, leg, subnet_id, direction, src_subnet_id, dst_subnet_id, src_addr, dst_addr, protocol, initiator, \
-         service_port, dst_port, client_bucket, refused_by, src_scope, day"
+         service_port, dst_port, client_bucket, refused_by, src_scope, dst_scope, day"
     )
 }

@@ -102,7 +102,8 @@ impl<'b> Row<'b> {
             Some(by) if by == "both" || by.starts_with("nacl") => Refusal::Nacl,
             _ => Refusal::Other,
         });
-        let from_ours = matches!(self.text(15), Some("vpc" | "peer" | "transit" | "on_prem"));
+        let is_ours =
+            |scope: Option<&str>| matches!(scope, Some("vpc" | "peer" | "transit" | "on_prem"));
         let mut edges: Vec<Edge> = Vec::new();
         let mut cross =
             |subnet: Option<&'b str>, far: Option<&str>, direction: Option<Direction>| {
@@ -152,7 +153,10 @@ impl<'b> Row<'b> {
             client_ports: self.port(18).zip(self.port(19)).map(|(from, to)| from..=to),
             began,
             refused,
-            from_ours,
+            from_ours: is_ours(self.text(15)),
+            to_ours: is_ours(self.text(22)),
+            from_subnet: src_subnet
+                .map(|id| Arc::clone(subnets.entry(id).or_insert_with(|| id.into()))),
             is_absorbed: is_accepted
                 && counted
                 && leg == Some("nat_outside")

@@ -30,11 +30,11 @@ pub use aggregate::{Block, aggregate};
 pub use change::{Change, ChangeError, Quota, Step};
 pub use explain::{Crossing, EndWords, Looked, Outcome, Walk, WalkError, walk};
 pub use groups::{Far, Group, Guard};
-pub use plan::{PlanError, read_changes};
+pub use plan::{PlanError, Planned, read_changes};
 pub use replay::{Began, Denied, Edge, Guarded, NaclReplay, Numbers, Observed, Refusal, replay};
 pub use script::{Line, aws_cli, terraform};
 pub use tighten::{RoundTo, TightenSettings, Tightened, tighten};
-pub use words::{ports_words, protocol_words, rule_words};
+pub use words::{number_words, ports_words, protocol_words, rule_words};
 
 /// The rule `*` of an IPv4 ACL, as EC2 numbers it.
 pub const IMPLICIT_DENY_V4: u16 = 32767;
@@ -61,6 +61,14 @@ impl Direction {
         match self {
             Self::Ingress => "ingress",
             Self::Egress => "egress",
+        }
+    }
+
+    /// The way of the answers.
+    fn opposite(self) -> Self {
+        match self {
+            Self::Ingress => Self::Egress,
+            Self::Egress => Self::Ingress,
         }
     }
 }

@@ -67,6 +67,10 @@ pub struct Observed {
     pub refused: Option<Refusal>,
     /// True if the sender is in the VPC or in a network that routes lead to.
     pub from_ours: bool,
+    /// The same of the receiver.
+    pub to_ours: bool,
+    /// The sender's subnet, where that is ours.
+    pub from_subnet: Option<Arc<str>>,
     /// True for packets that a NAT gateway takes from outside and drops, since nobody of ours opened them.
     pub is_absorbed: bool,
     /// What the two halves of a conversation have in common.
@@ -150,6 +154,34 @@ impl Guarded {
         self.of_subnet.get(id).map(|at| &self.nacls[*at])
     }
 
+    /// The same with a further ACL, which guards no subnet yet.
+    #[must_use]
+    pub fn with_created(mut self, nacl: Nacl) -> Self {
+        self.nacls.push(Nacl {
+            subnet_ids: Vec::new(),
+            ..nacl
+        });
+        self
+    }
+
+    /// The same with a subnet under another ACL; a subnet or an ACL that is not there changes nothing.
+    #[must_use]
+    pub fn with_moved(mut self, subnet_id: &str, nacl_id: &str) -> Self {
+        let to = self
+            .nacls
+            .iter()
+            .position(|nacl| nacl.id.as_ref() == nacl_id);
+        let Some((to, (subnet_id, at))) = to.zip(self.of_subnet.get_key_value(subnet_id)) else {
+            return self;
+        };
+        let (subnet_id, from) = (Arc::clone(subnet_id), *at);
+        self.nacls[from].subnet_ids.retain(|id| *id != subnet_id);
+        self.nacls[to].subnet_ids.push(Arc::clone(&subnet_id));
+        self.nacls[to].subnet_ids.sort();
+        self.of_subnet.insert(subnet_id, to);
+        self
+    }
+
     /// The same with another version of an ACL.
     #[must_use]
     pub fn with(mut self, nacl: Nacl) -> Self {
@@ -226,29 +258,36 @@ impl NaclReplay {
     }
 }
 
-/// Runs what was recorded through ACLs before and after a change. One answer for each ACL that differs.
+/// Runs what was recorded through ACLs before and after a change. One answer for each ACL that differs, or that guards a subnet which
+/// another one guarded before.
 pub fn replay(before: &Guarded, after: &Guarded, observed: &[Observed]) -> Vec<NaclReplay> {
-    let changed: Vec<(&Nacl, &Nacl)> = before
-        .nacls
-        .iter()
-        .zip(&after.nacls)
-        .filter(|(before, after)| before.ingress != after.ingress || before.egress != after.egress)
-        .collect();
-    let of_subnet: HashMap<&str, usize> = changed
-        .iter()
-        .enumerate()
-        .flat_map(|(at, (nacl, _))| nacl.subnet_ids.iter().map(move |id| (id.as_ref(), at)))
-        .collect();
+    let differ =
+        |one: &Nacl, other: &Nacl| one.ingress != other.ingress || one.egress != other.egress;
+    let mut changed: Vec<&Nacl> = Vec::new();
+    // Of each subnet, the place among the changed of its ACL after the change, and its ACL before.
+    let mut of_subnet: HashMap<&str, (usize, &Nacl)> = HashMap::new();
+    for nacl in &after.nacls {
+        let own = nacl.subnet_ids.iter().filter_map(|id| {
+            let was = before.of_subnet(id).filter(|was| differ(was, nacl))?;
+            Some((id.as_ref(), (changed.len(), was)))
+        });
+        let own: Vec<_> = own.collect();
+        let is_other = before.nacl(&nacl.id).is_some_and(|was| differ(was, nacl));
+        if is_other || !own.is_empty() {
+            of_subnet.extend(own);
+            changed.push(nacl);
+        }
+    }
     let mut sums: Vec<Sum> = changed.iter().map(|_| Sum::default()).collect();
     // The first verdict against a half decides who is blamed for the conversation.
     let mut broken: HashMap<u64, (usize, usize)> = HashMap::new();
     let mut denied_records: BTreeSet<usize> = BTreeSet::new();
     for (index, record) in observed.iter().enumerate() {
         for edge in &record.edges {
-            let Some(&at) = of_subnet.get(edge.subnet_id.as_ref()) else {
+            let Some(&(at, before)) = of_subnet.get(edge.subnet_id.as_ref()) else {
                 continue;
             };
-            let (before, after) = changed[at];
+            let after = changed[at];
             let packet = record.packet(edge.direction);
             let (was, is) = (before.evaluate(&packet), after.evaluate(&packet));
             let sum = &mut sums[at];
@@ -301,7 +340,7 @@ pub fn replay(before: &Guarded, after: &Guarded, observed: &[Observed]) -> Vec<N
     changed
         .iter()
         .zip(sums)
-        .map(|((_, after), sum)| sum.finish(after))
+        .map(|(after, sum)| sum.finish(after))
         .collect()
 }
 

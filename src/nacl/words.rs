@@ -20,7 +20,8 @@ pub fn rule_words(rule: &Rule, direction: Direction) -> String {
     )
 }
 
-pub(super) fn number_words(number: u16) -> String {
+/// The number, `*` for the implicit deny.
+pub fn number_words(number: u16) -> String {
     match number {
         super::IMPLICIT_DENY_V4 | super::IMPLICIT_DENY_V6 => "*".to_owned(),
         number => number.to_string(),

@@ -3,18 +3,18 @@
 //! Keys of an entry are ANDed, values within a key ORed. `subnets`, `interfaces` and `vpcs` are the client's side (for a spike
 //! the refusing subnet's), `remote` the other end.
 
+mod file;
+mod protocol;
+
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, Days, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use ipnet::IpNet;
-use serde::Deserialize;
 use thiserror::Error;
 
 use crate::topology::History;
-
-mod protocol;
 
 pub use protocol::{protocol_number, protocol_text};
 
@@ -120,55 +120,6 @@ enum Remote {
     Subnet(String),
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default)]
-    expect: Vec<Typed>,
-}
-
-/// An entry as it is typed.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Typed {
-    detection: String,
-    subnets: Option<OneOrMany<String>>,
-    interfaces: Option<OneOrMany<String>>,
-    vpcs: Option<OneOrMany<String>>,
-    remote: Option<OneOrMany<String>>,
-    ports: Option<OneOrMany<Port>>,
-    protocol: Option<OneOrMany<Port>>,
-    reason: String,
-    until: Option<toml::value::Datetime>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrMany<T> {
-    One(T),
-    Many(Vec<T>),
-}
-
-impl<T> OneOrMany<T> {
-    fn is_empty(&self) -> bool {
-        matches!(self, Self::Many(values) if values.is_empty())
-    }
-
-    fn into_vec(self) -> Vec<T> {
-        match self {
-            Self::One(value) => vec![value],
-            Self::Many(values) => values,
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Port {
-    Number(i64),
-    Text(String),
-}
-
 impl Policy {
     /// Reads and checks a policy file.
     ///
@@ -187,14 +138,7 @@ impl Policy {
     /// # Errors
     /// As [`Policy::read`].
     pub fn parse(text: &str, path: &Path) -> Result<Self, PolicyError> {
-        let file: File = toml::from_str(text).map_err(|error| PolicyError::Syntax {
-            path: path.to_owned(),
-            detail: located(text, &error),
-        })?;
-        let mut entries = Vec::new();
-        for (index, typed) in file.expect.into_iter().enumerate() {
-            entries.push(checked(typed, index + 1, path)?);
-        }
+        let entries = file::entries(text, path)?;
         Ok(Self { entries })
     }
 
@@ -293,261 +237,5 @@ impl Remote {
                 .is_some_and(|found| found.eq_ignore_ascii_case(service)),
             Self::Subnet(id) => subject.remote_subnet_id.is_some_and(|found| found == id),
         }
-    }
-}
-
-/// The line, the column and the plain words of a TOML error.
-fn located(text: &str, error: &toml::de::Error) -> String {
-    let message = error.message();
-    match error.span() {
-        Some(span) => {
-            let before = &text[..span.start.min(text.len())];
-            let line = before.matches('\n').count() + 1;
-            let column = before.len() - before.rfind('\n').map_or(0, |at| at + 1) + 1;
-            format!("line {line}, column {column}: {message}")
-        }
-        None => message.to_owned(),
-    }
-}
-
-fn checked(typed: Typed, entry: usize, path: &Path) -> Result<Entry, PolicyError> {
-    let wrong = |key, value: &str, expected| PolicyError::Value {
-        path: path.to_owned(),
-        entry,
-        key,
-        value: value.to_owned(),
-        expected,
-    };
-    let list =
-        |value: Option<OneOrMany<String>>| value.map(OneOrMany::into_vec).unwrap_or_default();
-    let id_of = |key: &'static str, id: String, prefix: &str, expected: &'static str| match id
-        .starts_with(prefix)
-    {
-        true => Ok(id),
-        false => Err(wrong(key, &id, expected)),
-    };
-
-    let empty = [
-        (
-            "subnets",
-            typed.subnets.as_ref().is_some_and(OneOrMany::is_empty),
-        ),
-        (
-            "interfaces",
-            typed.interfaces.as_ref().is_some_and(OneOrMany::is_empty),
-        ),
-        ("vpcs", typed.vpcs.as_ref().is_some_and(OneOrMany::is_empty)),
-        (
-            "remote",
-            typed.remote.as_ref().is_some_and(OneOrMany::is_empty),
-        ),
-        (
-            "ports",
-            typed.ports.as_ref().is_some_and(OneOrMany::is_empty),
-        ),
-        (
-            "protocol",
-            typed.protocol.as_ref().is_some_and(OneOrMany::is_empty),
-        ),
-    ];
-    if let Some((key, _)) = empty.into_iter().find(|(_, is_empty)| *is_empty) {
-        // Any of no values is none: such an entry would expect nothing, and was meant to expect something.
-        return Err(wrong(
-            key,
-            "[]",
-            "at least one value; leave the key out to expect any",
-        ));
-    }
-    if typed.reason.trim().is_empty() {
-        return Err(wrong(
-            "reason",
-            &typed.reason,
-            "why the traffic is expected, in words",
-        ));
-    }
-    let subnets = || -> Result<Vec<SubnetMatch>, PolicyError> {
-        list(typed.subnets)
-            .into_iter()
-            .map(|text| match text.strip_prefix("tag:") {
-                Some(tag) => match tag.split_once('=') {
-                    Some((key, value)) if !key.is_empty() => Ok(SubnetMatch::Tag {
-                        key: key.to_owned(),
-                        value: value.to_owned(),
-                    }),
-                    _ => Err(wrong("subnets", &text, "`tag:Key=Value`")),
-                },
-                None => id_of(
-                    "subnets",
-                    text,
-                    "subnet-",
-                    "a subnet id `subnet-…` or `tag:Key=Value`",
-                )
-                .map(SubnetMatch::Id),
-            })
-            .collect()
-    };
-    let remote = || -> Result<Vec<Remote>, PolicyError> {
-        list(typed.remote)
-            .into_iter()
-            .map(|text| {
-                if let Some(service) = text.strip_prefix("aws:") {
-                    return Ok(Remote::Service(service.to_owned()));
-                }
-                if text.starts_with("subnet-") {
-                    return Ok(Remote::Subnet(text));
-                }
-                let block = text
-                    .parse::<IpNet>()
-                    .ok()
-                    .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-                block.map(Remote::Block).ok_or_else(|| {
-                    wrong(
-                        "remote",
-                        &text,
-                        "a CIDR block, an address, `aws:SERVICE` or a subnet id",
-                    )
-                })
-            })
-            .collect()
-    };
-    let ports = typed
-        .ports
-        .map(OneOrMany::into_vec)
-        .unwrap_or_default()
-        .into_iter()
-        .map(|port| {
-            const EXPECTED: &str = "a port 0-65535 or a range \"from-to\"";
-            let (text, range) = match port {
-                Port::Number(number) => (number.to_string(), Some((number, number))),
-                Port::Text(text) => {
-                    let range = match text.split_once('-') {
-                        Some((from, to)) => from.trim().parse().ok().zip(to.trim().parse().ok()),
-                        None => text.trim().parse().ok().map(|port: i64| (port, port)),
-                    };
-                    (text, range)
-                }
-            };
-            match range {
-                Some((from, to)) if (0..=65535).contains(&from) && (from..=65535).contains(&to) => {
-                    Ok((from, to))
-                }
-                _ => Err(wrong("ports", &text, EXPECTED)),
-            }
-        });
-    let protocols = typed
-        .protocol
-        .map(OneOrMany::into_vec)
-        .unwrap_or_default()
-        .into_iter()
-        .map(|protocol| {
-            let (text, number) = match protocol {
-                Port::Number(number) => (number.to_string(), Some(number)),
-                Port::Text(text) => {
-                    let number = protocol_number(&text);
-                    (text, number)
-                }
-            };
-            number
-                .filter(|number| (0..=255).contains(number))
-                .ok_or_else(|| {
-                    wrong(
-                        "protocol",
-                        &text,
-                        "\"tcp\", \"udp\", \"icmp\" or a number 0-255",
-                    )
-                })
-        });
-    let until = match typed.until {
-        None => None,
-        Some(until) => {
-            let date = until
-                .date
-                .filter(|_| until.time.is_none())
-                .and_then(|date| {
-                    NaiveDate::from_ymd_opt(
-                        i32::from(date.year),
-                        u32::from(date.month),
-                        u32::from(date.day),
-                    )
-                });
-            let ends = date
-                .and_then(|date| date.checked_add_days(Days::new(1)))
-                .and_then(|next| next.and_hms_opt(0, 0, 0));
-            Some(
-                ends.ok_or_else(|| {
-                    wrong("until", &until.to_string(), "a date such as 2026-12-31")
-                })?
-                .and_utc(),
-            )
-        }
-    };
-
-    let subnets = subnets()?;
-    let remote = remote()?;
-    let ports = ports.collect::<Result<Vec<_>, _>>()?;
-    let protocols = protocols.collect::<Result<Vec<_>, _>>()?;
-    let interfaces = list(typed.interfaces)
-        .into_iter()
-        .map(|id| id_of("interfaces", id, "eni-", "an interface id `eni-…`"))
-        .collect::<Result<HashSet<_>, _>>()?;
-    let vpcs = list(typed.vpcs)
-        .into_iter()
-        .map(|id| id_of("vpcs", id, "vpc-", "a VPC id `vpc-…`"))
-        .collect::<Result<HashSet<_>, _>>()?;
-    Ok(Entry {
-        detection: typed.detection,
-        subnets,
-        interfaces,
-        vpcs,
-        remote,
-        ports,
-        protocols,
-        reason: typed.reason,
-        ends: until,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn refused(entry: &str) -> String {
-        let text =
-            format!("[[expect]]\ndetection = \"egress_unexpected\"\nreason = \"r\"\n{entry}\n");
-        Policy::parse(&text, Path::new("policy.toml"))
-            .unwrap_err()
-            .to_string()
-    }
-
-    #[test]
-    fn a_key_with_no_values_is_refused_rather_than_expect_everything() {
-        for key in [
-            "subnets",
-            "interfaces",
-            "vpcs",
-            "remote",
-            "ports",
-            "protocol",
-        ] {
-            let message = refused(&format!("{key} = []"));
-            assert!(
-                message.contains(&format!("`{key}`: expected at least one value")),
-                "{message}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_typing_mistake_is_named_with_its_place() {
-        assert_eq!(
-            refused("port = [443]"),
-            "policy `policy.toml`: line 4, column 1: unknown field `port`, expected one of `detection`, `subnets`, `interfaces`, `vpcs`, \
-             `remote`, `ports`, `protocol`, `reason`, `until`"
-        );
-        assert_eq!(
-            refused("ports = [\"90-80\"]"),
-            "policy `policy.toml`: entry 1: `ports`: expected a port 0-65535 or a range \"from-to\", got `90-80`"
-        );
-        assert!(refused("until = 2026-12-31T00:00:00Z").contains("a date such as 2026-12-31"));
     }
 }

@@ -94,26 +94,56 @@ fn event(finding: &Finding, rule: Option<&Rule>, now: i64) -> Value {
             }),
         },
         "resources": resources(finding),
-        "evidences": [{
-            "src_endpoint": {
-                "ip": finding.src_addr,
-                "interface_uid": finding.interface_id,
-                "subnet_uid": finding.subnet_id,
-                "vpc_uid": finding.vpc_id,
-            },
-            "dst_endpoint": {
-                "ip": finding.dst_addr,
-                "port": finding.dst_port,
-                "subnet_uid": finding.dst_subnet_id,
-            },
-            "connection_info": finding.protocol.map(|protocol| json!({
-                "protocol_num": protocol,
-                "protocol_name": protocol_text(protocol),
-                "direction_id": 0,
-            })),
-            "data": {"packets": finding.packets, "bytes": finding.bytes, "evidence": finding.evidence},
-        }],
+        "evidences": evidences(finding),
     }))
+}
+
+/// What the finding is about as a whole, then each of the records that it cites.
+fn evidences(finding: &Finding) -> Vec<Value> {
+    let mut evidence = finding.evidence.clone();
+    let records = evidence.shift_remove("records");
+    let connection = |protocol: i64, direction_id: u8, tcp_flags: &Value| {
+        json!({
+            "protocol_num": protocol,
+            "protocol_name": protocol_text(protocol),
+            "direction_id": direction_id,
+            "tcp_flags": tcp_flags,
+        })
+    };
+    let whole = json!({
+        "src_endpoint": {
+            "ip": finding.src_addr,
+            "interface_uid": finding.interface_id,
+            "subnet_uid": finding.subnet_id,
+            "vpc_uid": finding.vpc_id,
+        },
+        "dst_endpoint": {
+            "ip": finding.dst_addr,
+            "port": finding.dst_port,
+            "subnet_uid": finding.dst_subnet_id,
+        },
+        "connection_info": finding.protocol.map(|protocol| connection(protocol, 0, &Value::Null)),
+        "data": {"packets": finding.packets, "bytes": finding.bytes, "evidence": evidence},
+    });
+    let of_record = |record: &Value| {
+        // Of the interface that recorded it: inbound, outbound, not known.
+        let direction_id = match record["direction"].as_str() {
+            Some("ingress") => 1,
+            Some("egress") => 2,
+            _ => 0,
+        };
+        let protocol = record["protocol"].as_i64();
+        json!({
+            "src_endpoint": {"ip": record["src_addr"], "port": record["src_port"]},
+            "dst_endpoint": {"ip": record["dst_addr"], "port": record["dst_port"]},
+            "connection_info": protocol.map(|protocol| connection(protocol, direction_id, &record["tcp_flags"])),
+            "data": record,
+        })
+    };
+    let records = records.iter().filter_map(Value::as_array).flatten();
+    std::iter::once(whole)
+        .chain(records.map(of_record))
+        .collect()
 }
 
 /// What it is about, as AWS names it.

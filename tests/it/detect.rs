@@ -14,14 +14,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use arrow::array::RecordBatch;
 use chrono::TimeDelta;
 use flowscout::detect::{self, Catalog, Finding, Window};
 use flowscout::policy::Policy;
 use flowscout::session::Session;
 use serde_json::Value;
 
-use crate::harness::{Place, block_on, time};
+use crate::harness::{Place, block_on, rows, time};
 
 /// What every expected row names, beside what the case adds.
 const KEYS: [&str; 12] = [
@@ -38,6 +37,9 @@ const KEYS: [&str; 12] = [
     "bytes",
     "expected_by",
 ];
+
+/// Records that each finding cites.
+const MOST_RECORDS: usize = 3;
 
 fn folders(of: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = fs::read_dir(of)
@@ -118,33 +120,51 @@ async fn findings(id: &str, case: &Path) -> Vec<Finding> {
         .map(|line| line.split_once('=').unwrap())
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-    let found = detect::run(&session, detection, window, &parameters)
+    let mut found = detect::run(&session, detection, window, &parameters)
         .await
         .unwrap()
         .findings;
+    detect::cite_records(&session, &mut found, MOST_RECORDS)
+        .await
+        .unwrap();
     for finding in &found {
         shows_its_records(&session, finding, case).await;
     }
     found
 }
 
-/// The statement that a finding cites shows its records: the client's, and what came back.
+/// The statement that a finding cites shows its records: the client's, and what came back; and those that it cites are the first of them.
 async fn shows_its_records(session: &Session, finding: &Finding, case: &Path) {
     let Some(sql) = finding.evidence.get("sql").and_then(Value::as_str) else {
+        assert_eq!(finding.evidence.get("records"), None, "{finding:#?}");
         return;
     };
-    let batches = session.query(sql, Vec::new()).await.unwrap();
-    let shown: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    let shown = rows(session, sql).await;
     // Of records that are there twice it shows each once.
     let flows = match finding.detection.as_str() {
         "logs_duplicate" => 1,
         _ => finding.flows.unwrap_or(1).max(1),
     };
+    let count = shown.len();
     assert!(
-        i64::try_from(shown).unwrap() >= flows,
-        "{}: {sql} shows {shown} of {finding:#?}",
+        i64::try_from(count).unwrap() >= flows,
+        "{}: {sql} shows {count} of {finding:#?}",
         case.display()
     );
+    let Some(Value::Array(cited)) = finding.evidence.get("records") else {
+        panic!("{}: no records in {finding:#?}", case.display())
+    };
+    let mut alike: Vec<Value> = shown.iter().map(|row| like(row, &cited[0])).collect();
+    alike.sort_by_cached_key(|row| (row["start"].to_string(), row.to_string()));
+    alike.dedup();
+    assert_eq!(cited.len(), alike.len().min(MOST_RECORDS), "{finding:#?}");
+    let logs = case.join("logs").display().to_string();
+    for (record, first) in cited.iter().zip(&alike) {
+        assert_eq!(record["start"], first["start"], "{}: {sql}", case.display());
+        assert!(alike.contains(record), "{}: {record}", case.display());
+        let source = record["source"].as_str().unwrap();
+        assert!(source.starts_with(&logs), "{source}");
+    }
 }
 
 /// What of `found` is compared with `expected`: the same keys, also within an object.

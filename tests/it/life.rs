@@ -228,6 +228,18 @@ fn a_finding_cites_its_route_and_a_statement_that_shows_its_records() {
     let records = place.sql(evidence["sql"].as_str().unwrap());
     assert_eq!(records.len(), 2, "{evidence}");
     assert_eq!(finding["flows"], 2);
+    let cited = evidence["records"].as_array().unwrap();
+    assert_eq!(cited.len(), 2, "{evidence}");
+    assert_eq!(
+        cited[0],
+        json!({"start": "2026-03-10T08:00:00Z", "end": "2026-03-10T08:00:59Z", "interface_id": "eni-1", "direction": "egress",
+            "src_addr": "10.0.1.10", "src_port": cited[0]["src_port"], "dst_addr": "192.0.2.1", "dst_port": 443, "protocol": 6,
+            "action": "ACCEPT", "packets": 10, "bytes": 1000, "tcp_flags": 2, "source": cited[0]["source"]})
+    );
+    assert!(
+        cited[0]["source"].as_str().unwrap().ends_with("1.log"),
+        "{evidence}"
+    );
 }
 
 #[test]
@@ -262,6 +274,12 @@ fn findings_are_given_as_ocsf_detection_findings() {
         json!({"ip": "192.0.2.1", "port": 443})
     );
     assert_eq!(evidence["connection_info"]["protocol_num"], 6);
+    // Behind the whole stand the records, each with its own ends.
+    assert!(evidence["data"]["evidence"].get("records").is_none());
+    let record = &event["evidences"][1];
+    assert_eq!(record["dst_endpoint"], evidence["dst_endpoint"]);
+    assert_eq!(record["connection_info"]["direction_id"], 2);
+    assert_eq!(record["data"]["bytes"], 1000);
     assert!(
         event.get("status_detail").is_none(),
         "what is not known is left out"

@@ -396,7 +396,7 @@ fn tables_have_the_columns_of_the_contract() {
                 "traffic",
                 "start end account_id region vpc_id subnet_id interface_id action protocol packets bytes tcp_flags src_addr dst_addr src_port \
                 dst_port src_subnet_id dst_subnet_id src_vpc_id dst_vpc_id src_class dst_class src_scope dst_scope src_service dst_service direction \
-                initiator client_addr server_addr service_port route_target path leg counted late refused_by model_agrees",
+                initiator client_addr server_addr service_port route_target path leg counted late refused_by model_agrees source",
             ),
             (
                 "objects",

@@ -1,6 +1,6 @@
 //! `nacl advise`: changes of network ACLs out of what was refused, or with `--tighten` out of what was accepted.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::window::{HistoryArgs, Past};
 use crate::cli::Outcome;
 use crate::cli::args::{FormatArg, GlobalArgs};
 use crate::cli::printer::Printer;
-use crate::evidence::{Grounds, OnExpected, Which, observed, port_edges};
+use crate::evidence::{Confidence, Grounds, OnExpected, Which, observed, port_edges};
 use crate::nacl::{
     AdviseSettings, Advised, Nacl, Observed, Quota, Refusal, RoundTo, TightenSettings, advise,
     aws_cli, terraform, tighten,
@@ -120,19 +120,20 @@ pub(super) async fn run(
         let own: Vec<Observed> = records
             .iter()
             .filter(|record| {
-                let mut edges = record.edges.iter();
-                edges.any(|edge| nacl.subnet_ids.contains(&edge.subnet_id))
+                let edges = record.edges.iter().map(|edge| &edge.subnet_id);
+                let mut subnets = edges.chain(&record.from_subnet);
+                subnets.any(|id| nacl.subnet_ids.contains(id))
             })
             .cloned()
             .collect();
         if own.is_empty() {
             continue;
         }
+        let confidence = grounds.confidence(nacl, &past.network);
         let (advised, notes) = match args.accepted.tighten {
             true => tightened(&args, &past, nacl, &own),
-            false => advice(&args, &past, nacl, &own, &within),
+            false => advice(&args, &past, nacl, &own, &within, &confidence),
         };
-        let confidence = grounds.confidence(nacl, &past.network);
         found.push(ForNacl {
             nacl,
             advised,
@@ -174,54 +175,35 @@ type Ids = HashSet<Arc<str>>;
 /// The ACLs that are asked for, and the subnets whose attempts are looked at.
 fn chosen(args: &AdviseArgs, past: &Past) -> anyhow::Result<(Ids, Ids)> {
     let guarded = &past.guarded;
-    let known = || {
-        let ids: Vec<&str> = guarded
-            .nacls()
-            .iter()
-            .map(|nacl| nacl.id.as_ref())
-            .collect();
-        ids.join(", ")
-    };
     for id in &args.nacl {
         if guarded.nacl(id).is_none() {
+            let known: Vec<&str> = guarded.nacls().iter().map(|nacl| &*nacl.id).collect();
             bail!(
                 "`--nacl {id}`: the topology has no such network ACL; it has {}",
-                known()
+                known.join(", ")
             );
         }
     }
-    let mut of_subnets = HashSet::new();
     for id in &args.subnet {
-        match guarded.of_subnet(id) {
-            Some(nacl) => of_subnets.insert(Arc::clone(&nacl.id)),
-            None => {
-                bail!("`--subnet {id}`: the topology has no such subnet, or not its network ACL")
-            }
-        };
+        if guarded.of_subnet(id).is_none() {
+            bail!("`--subnet {id}`: the topology has no such subnet, or not its network ACL");
+        }
     }
-    let ids: Ids = guarded
-        .nacls()
-        .iter()
-        .map(|nacl| Arc::clone(&nacl.id))
-        .filter(|id| {
-            args.nacl.is_empty() || args.nacl.iter().any(|asked| asked.as_str() == id.as_ref())
-        })
-        .filter(|id| args.subnet.is_empty() || of_subnets.contains(id))
-        .collect();
-    let subnets = guarded
-        .nacls()
-        .iter()
-        .flat_map(|nacl| nacl.subnet_ids.iter());
-    let within = subnets
-        .filter(|id| {
-            args.subnet.is_empty()
-                || args
-                    .subnet
-                    .iter()
-                    .any(|asked| asked.as_str() == id.as_ref())
-        })
-        .map(Arc::clone)
-        .collect();
+    let is_asked =
+        |asked: &[String], id: &str| asked.is_empty() || asked.iter().any(|asked| asked == id);
+    let (mut ids, mut within) = (Ids::new(), Ids::new());
+    for nacl in guarded.nacls() {
+        let subnets = nacl
+            .subnet_ids
+            .iter()
+            .filter(|id| is_asked(&args.subnet, id));
+        let subnets: Ids = subnets.map(Arc::clone).collect();
+        let has_subnet = args.subnet.is_empty() || !subnets.is_empty();
+        if has_subnet && is_asked(&args.nacl, &nacl.id) {
+            ids.insert(Arc::clone(&nacl.id));
+        }
+        within.extend(subnets);
+    }
     Ok((ids, within))
 }
 
@@ -244,18 +226,19 @@ async fn records(args: &AdviseArgs, past: &Past) -> anyhow::Result<Vec<Observed>
     } else {
         let refused =
             observed(&past.session, past.window, &[], Which::Refused, on_expected).await?;
-        let knocked = refused
-            .iter()
-            .filter(|record| record.refused == Some(Refusal::SecurityGroup))
-            .filter_map(|record| Some((record.service_port?, record.flows)));
-        let mut ports = std::collections::BTreeMap::<u16, u64>::new();
-        for (port, flows) in knocked {
-            *ports.entry(port).or_default() += flows;
-        }
-        for (port, flows) in ports {
-            if flows >= args.refused.min_attempts {
-                add(port, port);
+        let mut attempts = BTreeMap::<u16, u64>::new();
+        for record in refused {
+            if let (Some(Refusal::SecurityGroup), Some(port)) =
+                (record.refused, record.service_port)
+            {
+                *attempts.entry(port).or_default() += record.flows;
             }
+        }
+        let many = attempts
+            .into_iter()
+            .filter(|(_, count)| *count >= args.refused.min_attempts);
+        for (port, _) in many {
+            add(port, port);
         }
     }
     let edges: Vec<u16> = edges.into_iter().filter(|port| *port > 1024).collect();
@@ -268,6 +251,7 @@ fn advice(
     nacl: &Nacl,
     own: &[Observed],
     within: &Ids,
+    confidence: &Confidence,
 ) -> (Vec<Advised>, Vec<String>) {
     let vpc: Vec<IpNet> = nacl
         .vpc_id
@@ -291,7 +275,25 @@ fn advice(
         .map(Arc::clone)
         .collect();
     let advice = advise(&past.guarded, nacl, &vpc, own, &within, &settings);
-    (advice.advised, advice.notes)
+    let mut notes = advice.notes;
+    notes.extend(unneeded(advice.unneeded.as_deref(), confidence));
+    (advice.advised, notes)
+}
+
+/// What is said of allows that nothing needed. It is no advice: what runs once a quarter, or when another zone is down, needs them too.
+fn unneeded(rules: Option<&[String]>, confidence: &Confidence) -> Option<String> {
+    match rules {
+        None => Some(
+            "no accepted flow was recorded at its edges: it can't be told which allows are needed"
+                .to_owned(),
+        ),
+        Some([]) => None,
+        Some(rules) => Some(format!(
+            "no accepted flow of the window, and no reply to one, needed {} ({confidence}): before you delete one, make sure that nothing rare \
+             needs it, and try it with `nacl replay`",
+            rules.join("; ")
+        )),
+    }
 }
 
 fn tightened(

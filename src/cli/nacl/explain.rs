@@ -20,7 +20,7 @@ use crate::cli::printer::Printer;
 use crate::cli::time::TimeArg;
 use crate::cli::time::to_second;
 use crate::lake::{Lake, LakeUri};
-use crate::nacl::{Guarded, Looked, Walk, protocol_words, walk};
+use crate::nacl::{Guarded, Looked, Walk, number_words, protocol_words, walk};
 use crate::policy::{Policy, protocol_number};
 use crate::report::{Format, key_values, printable};
 use crate::session::{Session, timestamp_scalar};
@@ -217,17 +217,16 @@ impl Log {
                 "(src_addr = $client AND dst_addr = $server OR src_addr = $server AND dst_addr = $client)"
             }
         };
-        let place = match (&walk.client.vpc_id, &walk.server.vpc_id) {
-            (Some(_), _) => "AND $vpc IN (src_vpc_id, dst_vpc_id, vpc_id)",
-            (None, Some(_)) => "AND $vpc IN (src_vpc_id, dst_vpc_id, vpc_id)",
-            (None, None) => "",
+        let vpc_id = walk.client.vpc_id.as_ref().or(walk.server.vpc_id.as_ref());
+        let place = match vpc_id {
+            Some(_) => "AND $vpc IN (src_vpc_id, dst_vpc_id, vpc_id)",
+            None => "",
         };
         let sql = format!(
             "SELECT action = 'ACCEPT', COALESCE(refused_by, ''), COUNT(*) FROM traffic WHERE counted AND NOT late \
              AND start < $to AND \"end\" >= $from AND protocol = $protocol AND {ends} {place} AND leg = 'direct' GROUP BY 1, 2"
         );
         let text = |text: &str| ScalarValue::Utf8View(Some(text.to_owned()));
-        let vpc = walk.client.vpc_id.as_ref().or(walk.server.vpc_id.as_ref());
         let values = vec![
             ("from".to_owned(), timestamp_scalar(from)),
             ("to".to_owned(), timestamp_scalar(to)),
@@ -241,7 +240,7 @@ impl Log {
                 "protocol".to_owned(),
                 ScalarValue::Int32(Some(walk.protocol.into())),
             ),
-            ("vpc".to_owned(), text(vpc.map_or("", String::as_str))),
+            ("vpc".to_owned(), text(vpc_id.map_or("", String::as_str))),
         ];
         let (mut accepted, mut rejected, mut by_nacl, mut by_group) = (0, 0, 0, 0);
         for batch in session.query(&sql, values).await? {
@@ -349,10 +348,7 @@ fn text(explained: &Explained) -> String {
                 Some(ports) => format!(" {ports}"),
                 None => String::new(),
             };
-            let number = match outcome.rule_number {
-                32767 | 32768 => "*".to_owned(),
-                number => number.to_string(),
-            };
+            let number = number_words(outcome.rule_number);
             text.push_str(&format!(" → {}{ports} by rule {number}\n", outcome.action));
         }
     }

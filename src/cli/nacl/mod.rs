@@ -19,13 +19,14 @@ pub(super) enum NaclCommand {
     Explain(explain::ExplainArgs),
     /// Advise changes that stop at the subnet's edge what only security groups stopped, each replayed against the window
     ///
-    /// Narrows an allow where few use it, else denies sources in few blocks; with `--tighten`, the smallest rules that would have let
-    /// every accepted flow pass. It prints changes (also as `--format terraform` and `--format aws-cli`) and makes none.
+    /// Narrows an allow where few use it, else denies sources (of what goes out, destinations) in few blocks, and names allows that nothing
+    /// needed; with `--tighten`, the smallest rules that would have let every accepted flow pass. It prints changes (also as
+    /// `--format terraform` and `--format aws-cli`) and makes none.
     Advise(Box<advise::AdviseArgs>),
     /// Say what a change of network ACLs would have done to the flows of a window
     ///
-    /// Reads the output of `nacl advise`, a Terraform plan as JSON (`terraform show -json PLAN`), or a file of
-    /// `aws ec2 create-`, `replace-` and `delete-network-acl-entry` commands (or of what `--cli-input-json` takes).
+    /// Reads the output of `nacl advise`, a Terraform plan as JSON (`terraform show -json PLAN`; network ACLs that it creates go by their
+    /// addresses), or a file of `aws ec2 create-`, `replace-` and `delete-network-acl-entry` commands (or of what `--cli-input-json` takes).
     Replay(replay::ReplayArgs),
 }
 

@@ -12,8 +12,8 @@ use crate::cli::Outcome;
 use crate::cli::printer::Printer;
 use crate::evidence::{Confidence, Grounds, OnExpected, Which, observed, port_edges};
 use crate::nacl::{
-    Change, Denied, Direction, Guarded, IMPLICIT_DENY_V4, IMPLICIT_DENY_V6, Nacl, NaclReplay,
-    Quota, protocol_words, read_changes, replay,
+    Change, Denied, Direction, Guarded, Nacl, NaclReplay, Quota, number_words, protocol_words,
+    read_changes, replay,
 };
 use crate::report::{Format, human_bytes, human_count, plain_table, printable};
 use crate::topology::Family;
@@ -106,8 +106,8 @@ pub(super) async fn run(args: ReplayArgs, printer: &Printer) -> anyhow::Result<O
     let text = read(&args.change)?;
     let past = args.history.open(None, printer).await?;
     let named = || format!("cannot use `{}`", args.change.display());
-    let changes = read_changes(&text, &past.guarded).with_context(named)?;
-    let after = changed(&past.guarded, &changes).with_context(named)?;
+    let planned = read_changes(&text, &past.guarded).with_context(named)?;
+    let after = planned.applied(&past.guarded).with_context(named)?;
     let edges = port_edges([&past.guarded, &after]);
     let records = observed(
         &past.session,
@@ -125,7 +125,14 @@ pub(super) async fn run(args: ReplayArgs, printer: &Printer) -> anyhow::Result<O
         .filter_map(|replay| {
             let nacl = after.nacl(&replay.nacl_id)?;
             let confidence = grounds.confidence(nacl, &past.network);
-            Some(row(&past, nacl, replay, &changes, quota, confidence))
+            Some(row(
+                &past,
+                nacl,
+                replay,
+                &planned.changes,
+                quota,
+                confidence,
+            ))
         })
         .collect();
     print(&past, &after, &rows, &replays, printer)?;
@@ -167,18 +174,6 @@ fn read(path: &PathBuf) -> anyhow::Result<String> {
         return Ok(text);
     }
     std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))
-}
-
-/// The ACLs after changes.
-pub(super) fn changed(guarded: &Guarded, changes: &[Change]) -> anyhow::Result<Guarded> {
-    let mut after = guarded.clone();
-    for change in changes {
-        if let Some(nacl) = after.nacl(&change.nacl_id) {
-            let nacl = nacl.with(change)?;
-            after = after.with(nacl);
-        }
-    }
-    Ok(after)
 }
 
 fn row(
@@ -327,17 +322,13 @@ fn text(past: &Past, nacl: &Nacl, row: &Row, replay: &NaclReplay) -> String {
         let port = denied
             .service_port
             .map_or("-".to_owned(), |port| port.to_string());
-        let number = match denied.rule_number {
-            IMPLICIT_DENY_V4 | IMPLICIT_DENY_V6 => "*".to_owned(),
-            number => number.to_string(),
-        };
         vec![
             format!(
                 "{} {}",
                 denied.edge.direction.as_str(),
                 denied.edge.subnet_id
             ),
-            number,
+            number_words(denied.rule_number),
             if denied.is_reply { "reply" } else { "request" }.to_owned(),
             denied.src.to_string(),
             denied.dst.to_string(),

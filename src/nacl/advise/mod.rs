@@ -6,24 +6,27 @@
 //! each ──> replay: denies an accepted flow? then it is not advised
 //! ```
 //!
-//! ACLs are stateless: a port that clients inside may be answered on is never closed to everybody. What the ACL denies already is
-//! contained, and attempts of our own machines are a matter of the client or of the security group; both are said, not advised.
+//! Attempts from outside come in; what our own machines try and their security groups refuse goes out, to the internet. ACLs are stateless:
+//! a port that clients may be answered on is never closed to everybody. What the ACL denies already is contained, and attempts of our own
+//! machines on our own networks are a matter of the client or of the security group; both are said, not advised. So are allows that nothing
+//! needed: a window that does not show their use is no proof that they have none.
 
+mod needed;
 mod port;
+mod seen;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::net::IpAddr;
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use chrono::NaiveDate;
 use ipnet::IpNet;
 
+use self::needed::Needed;
 use self::port::Advisor;
+use self::seen::Seen;
 use super::{
-    Action, Began, Change, Direction, Guarded, Nacl, Numbers, Observed, Quota, Refusal, Rule, Step,
-    protocol_words, replay,
+    Change, Direction, Guarded, Nacl, NaclReplay, Numbers, Observed, Quota, Rule, Step, replay,
+    rule_words,
 };
-use crate::topology::Family;
 
 /// What a piece of advice must have for it.
 #[derive(Debug, Clone, Copy)]
@@ -71,54 +74,15 @@ pub struct Advice {
     pub advised: Vec<Advised>,
     /// What was seen and not advised, and why.
     pub notes: Vec<String>,
-}
-
-/// What attempts are about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Knock {
-    protocol: u8,
-    port: u16,
-    is_v6: bool,
-}
-
-impl Knock {
-    fn words(self) -> String {
-        let family = if self.is_v6 { " over IPv6" } else { "" };
-        format!(
-            "{} {}{family}",
-            protocol_words(Some(self.protocol)),
-            self.port
-        )
-    }
-
-    fn family(self) -> Family {
-        if self.is_v6 { Family::V6 } else { Family::V4 }
-    }
-}
-
-/// The attempts on a port.
-#[derive(Debug, Default)]
-struct Attempts {
-    /// From outside, by source.
-    sources: BTreeMap<IpAddr, u64>,
-    days: BTreeSet<NaiveDate>,
-    /// The rules that let them in.
-    rules: BTreeSet<u16>,
-    /// From our own machines.
-    ours: BTreeMap<IpAddr, u64>,
-}
-
-impl Attempts {
-    fn count(&self) -> u64 {
-        self.sources.values().sum()
-    }
+    /// The allows that no accepted flow of the window needed, each in words; `None` where no flow was accepted, which is no ground to say so.
+    pub unneeded: Option<Vec<String>>,
 }
 
 /// A piece of advice: changes that only make sense together, each with its reason.
 type Piece = Vec<(Change, String)>;
 
-/// Advises changes of one ACL. `observed` are all records that cross the edges of its subnets, `within` the subnets whose attempts
-/// are looked at; `vpc` are the CIDRs of its VPC.
+/// Advises changes of one ACL. `observed` are all records that cross the edges of its subnets or were refused where packets of theirs came in,
+/// `within` the subnets whose attempts are looked at; `vpc` are the CIDRs of its VPC.
 pub fn advise(
     guarded: &Guarded,
     nacl: &Nacl,
@@ -127,19 +91,11 @@ pub fn advise(
     within: &HashSet<Arc<str>>,
     settings: &AdviseSettings,
 ) -> Advice {
-    let mut notes = Vec::new();
-    let mut advised = Vec::new();
+    let seen = Seen::of(nacl, observed, within);
+    let mut notes = seen.notes(settings.min_attempts);
+    let mut advised: Vec<Advised> = Vec::new();
     let mut current = nacl.clone();
-    for (knock, attempts) in attempts(nacl, observed, within, &mut notes) {
-        if let Some((most, _)) = attempts.ours.iter().max_by_key(|(_, count)| **count) {
-            let count: u64 = attempts.ours.values().sum();
-            if count >= settings.min_attempts {
-                notes.push(format!(
-                    "{count} attempts on {} come from our own machines ({most} most): stop the client, or open the security group on purpose",
-                    knock.words()
-                ));
-            }
-        }
+    for (knock, attempts) in seen.most_first() {
         let count = attempts.count();
         if count < settings.min_attempts {
             continue;
@@ -158,38 +114,17 @@ pub fn advise(
             observed,
             settings,
             knock,
-            attempts: &attempts,
+            attempts,
         };
         let mut tried = Vec::new();
-        let mut found = None;
-        for piece in [advisor.narrow(&mut tried), advisor.deny(&mut tried)] {
-            let Some(piece) = piece else { continue };
-            let before = guarded.clone().with(current.clone());
-            let changes = piece.iter().map(|(change, _)| change);
-            let Ok(after) = current.with_all(changes) else {
-                continue;
-            };
-            let replays = replay(&before, &guarded.clone().with(after.clone()), observed);
-            let Some(replayed) = replays.first() else {
-                continue;
-            };
-            let numbers = replayed.numbers();
-            if numbers.accepted_flows_denied > settings.allow_denied
-                || replayed.accepted_flows_undecidable > 0
-            {
-                tried.push(format!(
-                    "it would have denied {} accepted flows",
-                    numbers.accepted_flows_denied
-                ));
-                continue;
-            }
-            if numbers.rejected_flows_matched == 0 {
-                continue;
-            }
-            found = Some((piece, after, numbers));
-            break;
-        }
-        let Some((piece, after, numbers)) = found else {
+        let pieces = [advisor.narrow(&mut tried), advisor.deny(&mut tried)];
+        let trial = Trial {
+            guarded,
+            nacl: &current,
+            observed,
+        };
+        let mut pieces = pieces.into_iter().flatten();
+        let Some(held) = pieces.find_map(|piece| trial.hold(piece, settings, &mut tried)) else {
             let why = match tried.is_empty() {
                 true => "no rule would have stopped them".to_owned(),
                 false => tried.join("; "),
@@ -200,100 +135,101 @@ pub fn advise(
             ));
             continue;
         };
-        let is_single = |change: &Change| matches!(&change.step, Step::Add(rule) if !rule.allows);
-        let are_denies = piece.iter().all(|(change, _)| is_single(change));
-        for (change, reason) in piece {
-            // Denies stand each for itself; an allow and the deny behind it do not.
-            let own = are_denies.then(|| {
-                let before = guarded.clone().with(current.clone());
-                let after = current.with(&change).ok()?;
-                let replays = replay(&before, &guarded.clone().with(after), observed);
-                replays.first().map(super::NaclReplay::numbers)
-            });
-            let was = match change.step {
-                Step::Add(_) => None,
-                _ => current
-                    .rule(change.direction, change.step.number())
-                    .cloned(),
-            };
-            advised.push(Advised {
-                was,
-                reason,
-                numbers: own.flatten().unwrap_or(numbers),
-                change,
-            });
-        }
-        current = after;
+        advised.extend(trial.advised(held.piece, held.numbers));
+        current = held.after;
     }
+    let is_changed = |direction: Direction, rule: &Rule| {
+        let mut changes = advised.iter().map(|advised| &advised.change);
+        changes.any(|change| (change.direction, change.step.number()) == (direction, rule.number))
+    };
+    let needed = Needed::of(nacl, observed);
+    let unneeded = needed.has_accepted.then(|| {
+        let unneeded = needed.unneeded_allows(nacl);
+        let left = unneeded.filter(|(direction, rule)| !is_changed(*direction, rule));
+        let words = left.map(|(direction, rule)| {
+            format!("{} {}", direction.as_str(), rule_words(rule, direction))
+        });
+        words.collect()
+    });
     Advice {
         nacl_id: Arc::clone(&nacl.id),
         advised,
         notes,
+        unneeded,
     }
 }
 
-/// The attempts that the ACL let in and only security groups stopped, the most first; what is not to be advised is noted.
-fn attempts(
-    nacl: &Nacl,
-    observed: &[Observed],
-    within: &HashSet<Arc<str>>,
-    notes: &mut Vec<String>,
-) -> Vec<(Knock, Attempts)> {
-    let mut found: BTreeMap<Knock, Attempts> = BTreeMap::new();
-    let (mut contained, mut outward) = (0, 0);
-    for record in observed.iter().filter(|record| record.refused.is_some()) {
-        let Some(edge) = record
-            .edges
-            .iter()
-            .find(|edge| within.contains(&edge.subnet_id))
-        else {
-            continue;
-        };
-        match record.refused {
-            Some(Refusal::Nacl) => {
-                contained += record.flows;
-                continue;
-            }
-            Some(Refusal::SecurityGroup) => {}
-            _ => continue,
-        }
-        if edge.direction == Direction::Egress {
-            outward += record.flows;
-            continue;
-        }
-        let (Began::Src, Some(port)) = (record.began, record.service_port) else {
-            continue;
-        };
-        let verdict = nacl.evaluate(&record.packet(Direction::Ingress));
-        if verdict.action == Action::Deny {
-            contained += record.flows;
-            continue;
-        }
-        let knock = Knock {
-            protocol: record.protocol,
-            port,
-            is_v6: record.src.is_ipv6(),
-        };
-        let attempts = found.entry(knock).or_default();
-        if record.from_ours {
-            *attempts.ours.entry(record.src).or_default() += record.flows;
-            continue;
-        }
-        attempts.rules.insert(verdict.rule_number);
-        attempts.days.insert(record.first.date_naive());
-        *attempts.sources.entry(record.src).or_default() += record.flows;
+/// An ACL as it is before a piece of advice, and what it is tried on.
+struct Trial<'a> {
+    guarded: &'a Guarded,
+    nacl: &'a Nacl,
+    observed: &'a [Observed],
+}
+
+/// A piece that stops something and denies no more than it may.
+struct Held {
+    piece: Piece,
+    after: Nacl,
+    numbers: Numbers,
+}
+
+impl Trial<'_> {
+    fn replay(&self, after: &Nacl) -> Option<NaclReplay> {
+        let before = self.guarded.clone().with(self.nacl.clone());
+        let after = self.guarded.clone().with(after.clone());
+        replay(&before, &after, self.observed).into_iter().next()
     }
-    if contained > 0 {
-        notes.push(format!(
-            "{contained} rejected flows are contained: this ACL denies them already"
-        ));
+
+    /// The piece if it may be advised; else why not is added to what was tried.
+    fn hold(
+        &self,
+        piece: Piece,
+        settings: &AdviseSettings,
+        tried: &mut Vec<String>,
+    ) -> Option<Held> {
+        let changes = piece.iter().map(|(change, _)| change);
+        let after = self.nacl.with_all(changes).ok()?;
+        let replayed = self.replay(&after)?;
+        let numbers = replayed.numbers();
+        if numbers.accepted_flows_denied > settings.allow_denied
+            || replayed.accepted_flows_undecidable > 0
+        {
+            tried.push(format!(
+                "it would have denied {} accepted flows",
+                numbers.accepted_flows_denied
+            ));
+            return None;
+        }
+        (numbers.rejected_flows_matched > 0).then_some(Held {
+            piece,
+            after,
+            numbers,
+        })
     }
-    if outward > 0 {
-        notes.push(format!(
-            "{outward} flows of our own machines were refused by security groups on their way out: find what they try to reach"
-        ));
+
+    /// The changes of a piece that holds. Denies stand each for itself; an allow and the deny behind it do not.
+    fn advised(&self, piece: Piece, of_piece: Numbers) -> Vec<Advised> {
+        let is_deny = |(change, _): &(Change, String)| matches!(&change.step, Step::Add(rule) if !rule.allows);
+        let are_denies = piece.iter().all(is_deny);
+        let numbers = |change: &Change| {
+            let after = self.nacl.with(change).ok()?;
+            self.replay(&after).map(|replayed| replayed.numbers())
+        };
+        let changes = piece.into_iter().map(|(change, reason)| Advised {
+            was: match change.step {
+                Step::Add(_) => None,
+                _ => self
+                    .nacl
+                    .rule(change.direction, change.step.number())
+                    .cloned(),
+            },
+            reason,
+            numbers: are_denies
+                .then(|| numbers(&change))
+                .flatten()
+                .unwrap_or(of_piece),
+            change,
+        });
+        changes.collect()
     }
-    let mut found: Vec<(Knock, Attempts)> = found.into_iter().collect();
-    found.sort_by_key(|(_, attempts)| std::cmp::Reverse(attempts.count()));
-    found
 }

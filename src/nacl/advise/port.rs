@@ -1,4 +1,4 @@
-//! Advice on one port of one ACL: narrow the allow to those who use it, or deny those who knock in vain.
+//! Advice on one port of one ACL, in one direction: narrow the allow to those who use it, or deny those who knock in vain, or are knocked at.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::{AdviseSettings, Attempts, Knock, Piece, WIDER_BY};
+use super::needed::Needed;
+use super::seen::{Attempts, Knock};
+use super::{AdviseSettings, Piece, WIDER_BY};
 use crate::nacl::aggregate::{aggregate, block};
 use crate::nacl::{
     Began, Block, Change, Direction, IMPLICIT_DENY_V4, Nacl, Observed, Quota, Rule, Step,
@@ -23,25 +25,61 @@ pub(super) struct Advisor<'a> {
     pub(super) attempts: &'a Attempts,
 }
 
+/// What the other end of packets is called.
+struct Ends {
+    one: &'static str,
+    many: &'static str,
+    /// Where accepted packets came from or went to.
+    accepted: &'static str,
+    /// How rules let them pass.
+    let_pass: &'static str,
+}
+
 impl Advisor<'_> {
-    /// Accepted packets into the ACL's subnets, of the port's protocol and family.
+    fn ends(&self) -> Ends {
+        match self.knock.direction {
+            Direction::Ingress => Ends {
+                one: "source",
+                many: "sources",
+                accepted: "came from",
+                let_pass: "let in",
+            },
+            Direction::Egress => Ends {
+                one: "destination",
+                many: "destinations",
+                accepted: "went to",
+                let_pass: "let out",
+            },
+        }
+    }
+
+    /// The rules of the direction, by number.
+    fn rules(&self) -> &[Rule] {
+        self.nacl.rules(self.knock.direction)
+    }
+
+    fn remote(&self, record: &Observed) -> IpAddr {
+        record.packet(self.knock.direction).remote
+    }
+
+    /// Accepted packets over the edges of the ACL's subnets, of the port's direction, protocol and family.
     fn accepted(&self) -> impl Iterator<Item = &Observed> {
         self.observed.iter().filter(|record| {
-            let is_into = record.edges.iter().any(|edge| {
-                edge.direction == Direction::Ingress
+            let crosses = record.edges.iter().any(|edge| {
+                edge.direction == self.knock.direction
                     && self.nacl.subnet_ids.contains(&edge.subnet_id)
             });
             record.refused.is_none()
                 && record.protocol == self.knock.protocol
                 && record.src.is_ipv6() == self.knock.is_v6
-                && is_into
+                && crosses
         })
     }
 
     fn change(&self, step: Step) -> Change {
         Change {
             nacl_id: Arc::clone(&self.nacl.id),
-            direction: Direction::Ingress,
+            direction: self.knock.direction,
             step,
         }
     }
@@ -61,27 +99,37 @@ impl Advisor<'_> {
         let family = self.knock.family();
         self.settings
             .quota
-            .free(self.nacl, Direction::Ingress, family)
+            .free(self.nacl, self.knock.direction, family)
     }
 
-    /// What let how many in, from how many.
+    /// What let how many pass, from or to how many.
     fn seen(&self) -> String {
-        let days = self.attempts.days.len();
+        let (count, strangers) = (self.attempts.count(), self.attempts.strangers.len());
+        let of_whom = match self.knock.direction {
+            Direction::Ingress => format!("from {strangers} addresses"),
+            Direction::Egress => {
+                let most = self.attempts.clients.most();
+                format!("of {strangers} addresses by our own machines ({most} most)")
+            }
+        };
+        let days = match self.attempts.days.len() {
+            1 => "1 day".to_owned(),
+            days => format!("{days} days"),
+        };
         format!(
-            "{} attempts on {} from {} addresses on {days} {} were let in by {} and refused by security groups only",
-            self.attempts.count(),
+            "{count} attempts on {} {of_whom} on {days} were {} by {} and refused by security groups only",
             self.knock.words(),
-            self.attempts.sources.len(),
-            if days == 1 { "day" } else { "days" },
+            self.ends().let_pass,
             self.culprits()
         )
     }
 
     fn culprits(&self) -> String {
+        let direction = self.knock.direction;
         let rules = self.attempts.rules.iter();
         let words: Vec<String> = rules
-            .map(|number| match self.nacl.rule(Direction::Ingress, *number) {
-                Some(rule) => rule_words(rule, Direction::Ingress),
+            .map(|number| match self.nacl.rule(direction, *number) {
+                Some(rule) => rule_words(rule, direction),
                 None => format!("rule {number}"),
             })
             .collect();
@@ -95,10 +143,14 @@ impl Advisor<'_> {
         let (Some(number), None) = (rules.next(), rules.next()) else {
             return None;
         };
-        let rule = self.nacl.rule(Direction::Ingress, *number)?;
+        let rule = self.nacl.rule(self.knock.direction, *number)?;
         if port >= 1024 && self.accepted().any(|record| record.began == Began::Dst) {
+            let clients = match self.knock.direction {
+                Direction::Ingress => "clients in these subnets",
+                Direction::Egress => "clients of these subnets",
+            };
             tried.push(format!(
-                "the port cannot be closed to everybody, since {port} is also a port that clients in these subnets are answered on"
+                "the port cannot be closed to everybody, since {port} is also a port that {clients} are answered on"
             ));
             return None;
         }
@@ -112,17 +164,18 @@ impl Advisor<'_> {
         }
         let (inside, outside): (Vec<&Observed>, Vec<&Observed>) = users
             .iter()
-            .partition(|user| self.vpc.iter().any(|net| net.contains(&user.src)));
+            .partition(|user| self.vpc.iter().any(|net| net.contains(&self.remote(user))));
         let mut keep: Vec<IpNet> = self
             .vpc
             .iter()
-            .filter(|net| inside.iter().any(|user| net.contains(&user.src)))
+            .filter(|net| inside.iter().any(|user| net.contains(&self.remote(user))))
             .copied()
             .collect();
-        let outside: BTreeMap<IpAddr, u64> = outside.iter().map(|user| (user.src, 1)).collect();
-        let sources: Vec<IpAddr> = self.attempts.sources.keys().copied().collect();
+        let outside: BTreeMap<IpAddr, u64> =
+            outside.iter().map(|user| (self.remote(user), 1)).collect();
+        let strangers: Vec<IpAddr> = self.attempts.strangers.keys().copied().collect();
         let (widest4, widest6) = (self.settings.widest4, self.settings.widest6);
-        let blocks = aggregate(&outside, &sources, widest4, widest6);
+        let blocks = aggregate(&outside, &strangers, widest4, widest6);
         let held: usize = blocks.iter().map(|block| block.addresses).sum();
         if held < outside.len() {
             // Somebody is let in here and refused there.
@@ -131,8 +184,9 @@ impl Advisor<'_> {
         keep.extend(blocks.iter().map(|block| block.cidr));
         if keep.len() > self.settings.most_blocks {
             tried.push(format!(
-                "{} is used from {} blocks",
+                "what was accepted on {} {} {} blocks",
                 self.knock.words(),
+                self.ends().accepted,
                 keep.len()
             ));
             return None;
@@ -142,7 +196,8 @@ impl Advisor<'_> {
             false => {
                 let cidrs: Vec<String> = keep.iter().map(ToString::to_string).collect();
                 format!(
-                    "all that was accepted on that port came from {}",
+                    "all that was accepted on that port {} {}",
+                    self.ends().accepted,
                     cidrs.join(", ")
                 )
             }
@@ -206,11 +261,11 @@ impl Advisor<'_> {
 
     /// Denies the sources, in the fewest blocks that hold no accepted one.
     pub(super) fn deny(&self, tried: &mut Vec<String>) -> Option<Piece> {
-        let port = self.knock.port;
+        let (port, ends) = (self.knock.port, self.ends());
         let accepted: Vec<IpAddr> = self
             .accepted()
             .filter(|record| record.dst_port == Some(port))
-            .map(|record| record.src)
+            .map(|record| self.remote(record))
             .collect();
         let free = self.free();
         if free == 0 {
@@ -223,7 +278,7 @@ impl Advisor<'_> {
         while wider <= WIDER_BY {
             let widest4 = self.settings.widest4.saturating_sub(wider);
             let widest6 = self.settings.widest6.saturating_sub(wider);
-            blocks = aggregate(&self.attempts.sources, &accepted, widest4, widest6);
+            blocks = aggregate(&self.attempts.strangers, &accepted, widest4, widest6);
             self.retain_worth_a_rule(&mut blocks, widest4, widest6);
             if blocks.len() <= free {
                 break;
@@ -232,15 +287,16 @@ impl Advisor<'_> {
         }
         if blocks.is_empty() {
             tried.push(format!(
-                "no block without an accepted source made {} attempts",
-                self.settings.rule_attempts
+                "no block without an accepted {} has {} of the attempts",
+                ends.one, self.settings.rule_attempts
             ));
             return None;
         }
         let covered: u64 = blocks.iter().map(|block| block.weight).sum();
         if covered * 2 < self.attempts.count() {
             tried.push(format!(
-                "the sources are scattered, or accepted, too: blocks that are worth a rule made {covered} of the attempts"
+                "the {} are scattered, or accepted, too: blocks that are worth a rule have {covered} of the attempts",
+                ends.many
             ));
             return None;
         }
@@ -259,7 +315,8 @@ impl Advisor<'_> {
         let rest = match (self.attempts.count() - covered, all - blocks.len()) {
             (0, _) => String::new(),
             (left, 0) => format!(
-                "; {left} further attempts are from sources that were accepted, too, or too few for a rule"
+                "; {left} further attempts are of {} that were accepted, too, or too few for a rule",
+                ends.many
             ),
             (left, dropped) => format!(
                 "; {left} further attempts are not covered, {dropped} blocks of them for lack of rules ({})",
@@ -272,10 +329,12 @@ impl Advisor<'_> {
         };
         let piece = numbers.into_iter().zip(&blocks).map(|(number, block)| {
             let reason = format!(
-                "{} of {}; no accepted flow to that port came from this block; it holds {} of the sources and adds {} addresses{widened}{rest}",
+                "{} of {}; no accepted flow to that port {} this block; it holds {} of the {} and adds {} addresses{widened}{rest}",
                 block.weight,
                 self.seen(),
+                ends.accepted,
                 block.addresses,
+                ends.many,
                 block.added()
             );
             let step = Step::Add(self.rule(number, block.cidr, false));
@@ -307,8 +366,9 @@ impl Advisor<'_> {
     /// What to do about a list that is full.
     fn full(&self) -> String {
         let family = self.knock.family();
-        let used = Quota::used(self.nacl, Direction::Ingress, family);
-        let rules = &self.nacl.ingress;
+        let direction = self.knock.direction;
+        let used = Quota::used(self.nacl, direction, family);
+        let rules = self.rules();
         let hidden: Vec<String> = (1..rules.len())
             .filter(|at| {
                 rules[..*at]
@@ -317,15 +377,16 @@ impl Advisor<'_> {
             })
             .map(|at| rules[at].number.to_string())
             .collect();
-        let hit = self.hit();
-        let unused: Vec<String> = rules
-            .iter()
-            .filter(|rule| rule.allows && !hit.contains(&rule.number))
-            .map(|rule| rule.number.to_string())
+        let needed = Needed::of(self.nacl, self.observed);
+        let unneeded: Vec<String> = needed
+            .unneeded_allows(self.nacl)
+            .filter(|(of, _)| *of == direction)
+            .map(|(_, rule)| rule.number.to_string())
             .collect();
         let mut words = format!(
-            "{used} of {} ingress rules are taken, the implicit deny counted",
-            self.settings.quota.0
+            "{used} of {} {} rules are taken, the implicit deny counted",
+            self.settings.quota.0,
+            direction.as_str()
         );
         if !hidden.is_empty() {
             words.push_str(&format!(
@@ -333,10 +394,10 @@ impl Advisor<'_> {
                 hidden.join(", ")
             ));
         }
-        if !unused.is_empty() {
+        if !unneeded.is_empty() {
             words.push_str(&format!(
-                "; no flow of the window meets {}: check and drop",
-                unused.join(", ")
+                "; no accepted flow of the window needed {}: check and drop",
+                unneeded.join(", ")
             ));
         }
         if let Some((one, other)) = siblings(rules) {
@@ -345,26 +406,9 @@ impl Advisor<'_> {
         words
     }
 
-    /// The rules that some packet into these subnets meets first.
-    fn hit(&self) -> HashSet<u16> {
-        let packets = self.observed.iter().filter(|record| {
-            record.edges.iter().any(|edge| {
-                edge.direction == Direction::Ingress
-                    && self.nacl.subnet_ids.contains(&edge.subnet_id)
-            })
-        });
-        packets
-            .map(|record| {
-                self.nacl
-                    .evaluate(&record.packet(Direction::Ingress))
-                    .rule_number
-            })
-            .collect()
-    }
-
     /// Numbers right before a rule, with room between them where there is some.
     fn numbers_before(&self, number: u16, count: usize) -> Option<Vec<u16>> {
-        let before = self.nacl.ingress.iter().map(|rule| rule.number);
+        let before = self.rules().iter().map(|rule| rule.number);
         let previous = before.filter(|other| *other < number).max().unwrap_or(0);
         spread(previous, number, count)
     }
@@ -372,7 +416,7 @@ impl Advisor<'_> {
     /// Numbers before a rule, in the widest gap, of several the nearest.
     fn room_before(&self, number: u16, count: usize) -> Option<Vec<u16>> {
         let mut taken: Vec<u16> = vec![0];
-        let rules = self.nacl.ingress.iter().map(|rule| rule.number);
+        let rules = self.rules().iter().map(|rule| rule.number);
         taken.extend(rules.filter(|other| *other <= number));
         let gaps = taken.windows(2).map(|gap| (gap[0], gap[1]));
         let (after, before) = gaps.max_by_key(|(after, before)| before - after)?;
@@ -381,7 +425,7 @@ impl Advisor<'_> {
 
     /// Free numbers after a rule and before the next.
     fn numbers_after(&self, number: u16, count: usize) -> Option<Vec<u16>> {
-        let after = self.nacl.ingress.iter().map(|rule| rule.number);
+        let after = self.rules().iter().map(|rule| rule.number);
         let next = after
             .filter(|other| *other > number)
             .min()

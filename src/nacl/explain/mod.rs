@@ -167,47 +167,29 @@ pub fn walk(network: &Network, guarded: &Guarded, looked: &Looked<'_>) -> Result
             .is_some_and(|(one, other)| one.id == other.id)
     };
     let within_subnet = same(client.subnet, server.subnet);
-    let mut steps: Vec<(&Subnet, Direction, IpAddr, Part)> = Vec::new();
     let nat = nat_between(network, &client, &server);
-    if !within_subnet {
-        let through = nat.filter(|nat| !same(Some(nat), client.subnet));
-        steps.extend(
-            client
-                .subnet
-                .map(|of| (of, Direction::Egress, server.addr, Part::Request)),
-        );
-        if let Some(nat) = through {
-            steps.push((nat, Direction::Ingress, client.addr, Part::Request));
-        }
-        if let Some(nat) = nat {
-            steps.push((nat, Direction::Egress, server.addr, Part::Request));
-        }
-        steps.extend(
-            server
-                .subnet
-                .map(|of| (of, Direction::Ingress, client.addr, Part::Request)),
-        );
-        steps.extend(
-            server
-                .subnet
-                .map(|of| (of, Direction::Egress, client.addr, Part::Reply)),
-        );
-        if let Some(nat) = nat {
-            steps.push((nat, Direction::Ingress, server.addr, Part::ReplyToNat));
-        }
-        if let Some(nat) = through {
-            steps.push((nat, Direction::Egress, client.addr, Part::Reply));
-        }
-        steps.extend(
-            client
-                .subnet
-                .map(|of| (of, Direction::Ingress, server.addr, Part::Reply)),
-        );
-    }
-    let crossings: Vec<Crossing> = steps
+    // In the subnet of the gateway itself the client's packets cross no edge on their way to it.
+    let inside = nat.filter(|nat| !same(Some(nat), client.subnet));
+    let way = [
+        (client.subnet, Direction::Egress, server.addr, Part::Request),
+        (inside, Direction::Ingress, client.addr, Part::Request),
+        (nat, Direction::Egress, server.addr, Part::Request),
+        (
+            server.subnet,
+            Direction::Ingress,
+            client.addr,
+            Part::Request,
+        ),
+        (server.subnet, Direction::Egress, client.addr, Part::Reply),
+        (nat, Direction::Ingress, server.addr, Part::ReplyToNat),
+        (inside, Direction::Egress, client.addr, Part::Reply),
+        (client.subnet, Direction::Ingress, server.addr, Part::Reply),
+    ];
+    let crossings: Vec<Crossing> = way
         .into_iter()
-        .map(|(subnet, direction, remote, part)| {
-            crossing(guarded, looked, subnet, direction, remote, part)
+        .filter(|_| !within_subnet)
+        .filter_map(|(subnet, direction, remote, part)| {
+            Some(crossing(guarded, looked, subnet?, direction, remote, part))
         })
         .collect();
     let (verdict, words) = conclude(within_subnet, &crossings);

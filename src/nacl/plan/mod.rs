@@ -7,7 +7,7 @@ mod terraform;
 use serde_json::Value;
 use thiserror::Error;
 
-use super::{Change, Guarded};
+use super::{Change, ChangeError, Guarded, Nacl};
 
 /// Why changes can't be read.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -39,6 +39,21 @@ pub enum PlanError {
         /// What there is.
         there: String,
     },
+    /// A Terraform plan does not have a value yet, and what it refers to is no network ACL of the plan.
+    #[error(
+        "{place}: `{field}` is known only after apply{}: expected {expected}",
+        of.as_ref().map(|of| format!(", from `{of}`")).unwrap_or_default()
+    )]
+    KnownAfterApply {
+        /// The resource's address.
+        place: String,
+        /// The field.
+        field: &'static str,
+        /// What it should have been.
+        expected: &'static str,
+        /// What it refers to.
+        of: Option<String>,
+    },
     /// There is nothing in it.
     #[error("{what} changes no rule of a network ACL")]
     Nothing {
@@ -47,13 +62,54 @@ pub enum PlanError {
     },
 }
 
+/// Changes of a network as they are planned.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Planned {
+    /// ACLs that come, which go by where they are written: they have no ids yet.
+    pub created: Vec<Nacl>,
+    /// Subnets that come under another ACL, each with its id.
+    pub moves: Vec<(String, String)>,
+    /// Changes of rules, in the order in which they are made.
+    pub changes: Vec<Change>,
+}
+
+impl Planned {
+    fn of_changes(changes: Vec<Change>) -> Self {
+        Self {
+            changes,
+            ..Self::default()
+        }
+    }
+
+    /// The ACLs after all of it.
+    ///
+    /// # Errors
+    /// When a change does not fit its ACL.
+    pub fn applied(&self, guarded: &Guarded) -> Result<Guarded, ChangeError> {
+        let mut after = guarded.clone();
+        for nacl in &self.created {
+            after = after.with_created(nacl.clone());
+        }
+        for change in &self.changes {
+            if let Some(nacl) = after.nacl(&change.nacl_id) {
+                let nacl = nacl.with(change)?;
+                after = after.with(nacl);
+            }
+        }
+        for (subnet_id, nacl_id) in &self.moves {
+            after = after.with_moved(subnet_id, nacl_id);
+        }
+        Ok(after)
+    }
+}
+
 /// Reads changes. Those of ACLs that the topology lacks are errors: nothing could be said about them.
 ///
 /// # Errors
 /// When the text is none of the three, or names what can't be.
-pub fn read_changes(text: &str, guarded: &Guarded) -> Result<Vec<Change>, PlanError> {
+pub fn read_changes(text: &str, guarded: &Guarded) -> Result<Planned, PlanError> {
     let trimmed = text.trim_start();
-    let (what, changes) = if trimmed.starts_with('{') || trimmed.starts_with('[') {
+    let (what, planned) = if trimmed.starts_with('{') || trimmed.starts_with('[') {
         let documents: Result<Vec<Value>, _> = serde_json::Deserializer::from_str(text)
             .into_iter::<Value>()
             .collect();
@@ -69,20 +125,29 @@ pub fn read_changes(text: &str, guarded: &Guarded) -> Result<Vec<Change>, PlanEr
         if has("resource_changes") {
             ("the Terraform plan", terraform::read(&objects, guarded)?)
         } else if has("NetworkAclId") {
-            ("the input", aws_cli::read_json(&objects, guarded)?)
+            (
+                "the input",
+                Planned::of_changes(aws_cli::read_json(&objects, guarded)?),
+            )
         } else if has("nacl_id") || objects.is_empty() {
-            ("the advice", ours::read(&objects, guarded)?)
+            (
+                "the advice",
+                Planned::of_changes(ours::read(&objects, guarded)?),
+            )
         } else {
             return Err(PlanError::NotAPlan);
         }
     } else if text.contains("network-acl-entry") {
-        ("the file", aws_cli::read_lines(text, guarded)?)
+        (
+            "the file",
+            Planned::of_changes(aws_cli::read_lines(text, guarded)?),
+        )
     } else {
         return Err(PlanError::NotAPlan);
     };
-    match changes.is_empty() {
+    match planned == Planned::default() {
         true => Err(PlanError::Nothing { what }),
-        false => Ok(changes),
+        false => Ok(planned),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The same two changes, written in each way.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::nacl::{Direction, Step};
@@ -44,7 +44,7 @@ fn plan() -> String {
 #[test]
 fn advice_terraform_and_commands_say_the_same() {
     let guarded = guarded();
-    let ours = read_changes(OURS, &guarded).unwrap();
+    let ours = read_changes(OURS, &guarded).unwrap().changes;
     assert_eq!(ours.len(), 2);
     let Step::Add(rule) = &ours[0].step else {
         panic!("{ours:?}")
@@ -54,8 +54,8 @@ fn advice_terraform_and_commands_say_the_same() {
         "rule 90 denies tcp 3389 from 192.0.2.0/24"
     );
     assert_eq!(ours[1].step, Step::Delete(110));
-    assert_eq!(read_changes(CLI, &guarded).unwrap(), ours);
-    let mut planned = read_changes(&plan(), &guarded).unwrap();
+    assert_eq!(read_changes(CLI, &guarded).unwrap().changes, ours);
+    let mut planned = read_changes(&plan(), &guarded).unwrap().changes;
     planned.reverse();
     assert_eq!(planned, ours);
 }
@@ -63,7 +63,7 @@ fn advice_terraform_and_commands_say_the_same() {
 #[test]
 fn input_json_replaces_what_is_there() {
     let text = json!({"NetworkAclId": "acl-1", "Egress": false, "RuleNumber": 100, "Protocol": "-1", "RuleAction": "deny", "CidrBlock": "0.0.0.0/0"});
-    let changes = read_changes(&text.to_string(), &guarded()).unwrap();
+    let changes = read_changes(&text.to_string(), &guarded()).unwrap().changes;
     assert!(
         matches!(&changes[0].step, Step::Replace(rule) if !rule.allows),
         "{changes:?}"
@@ -91,4 +91,45 @@ fn what_is_wrong_is_named() {
         said(r#"{"resource_changes": []}"#),
         "the Terraform plan changes no rule of a network ACL"
     );
+}
+
+/// A VPC with a default ACL and two others, each with a subnet.
+fn associated() -> Guarded {
+    let acl = |id: &str, is_default: bool, subnet: &str| json!({"NetworkAclId": id, "VpcId": "vpc-1", "IsDefault": is_default, "Entries": [], "Associations": [{"SubnetId": subnet}]});
+    let world = World::new()
+        .vpc("vpc-1", &["10.0.0.0/16"])
+        .subnet("subnet-0", "vpc-1", &["10.0.0.0/24"])
+        .subnet("subnet-1", "vpc-1", &["10.0.1.0/24"])
+        .subnet("subnet-2", "vpc-1", &["10.0.2.0/24"])
+        .add(Kind::NetworkAcls, acl("acl-0", true, "subnet-0"))
+        .add(Kind::NetworkAcls, acl("acl-1", false, "subnet-1"))
+        .add(Kind::NetworkAcls, acl("acl-2", false, "subnet-2"));
+    Guarded::of(&world.network())
+}
+
+/// The ACL of each subnet after one change of a plan.
+fn guards(kind: &str, change: &Value) -> Vec<String> {
+    let guarded = associated();
+    let plan = json!({"resource_changes": [{"address": format!("{kind}.a"), "type": kind, "change": change}]});
+    let planned = read_changes(&plan.to_string(), &guarded).unwrap();
+    let after = planned.applied(&guarded).unwrap();
+    let subnets = ["subnet-0", "subnet-1", "subnet-2"];
+    let of = |subnet| after.of_subnet(subnet).unwrap().id.to_string();
+    subnets.map(of).to_vec()
+}
+
+#[test]
+fn subnets_that_a_plan_puts_under_another_acl_are_there_afterwards() {
+    let moved =
+        json!({"before": null, "after": {"network_acl_id": "acl-2", "subnet_id": "subnet-1"}});
+    let kind = "aws_network_acl_association";
+    assert_eq!(guards(kind, &moved), ["acl-0", "acl-2", "acl-2"]);
+    let given_up =
+        json!({"before": {"network_acl_id": "acl-2", "subnet_id": "subnet-2"}, "after": null});
+    assert_eq!(guards(kind, &given_up), ["acl-0", "acl-1", "acl-0"]);
+    let lists = json!({"before": {"id": "acl-1", "subnet_ids": ["subnet-1"]}, "after": {"id": "acl-1", "subnet_ids": ["subnet-2"]}});
+    let kind = "aws_network_acl";
+    assert_eq!(guards(kind, &lists), ["acl-0", "acl-0", "acl-1"]);
+    let destroyed = json!({"before": {"id": "acl-1", "subnet_ids": ["subnet-1"]}, "after": null});
+    assert_eq!(guards(kind, &destroyed), ["acl-0", "acl-0", "acl-2"]);
 }

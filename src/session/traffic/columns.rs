@@ -22,6 +22,8 @@ use super::world::{EndTexts, RecorderTexts, Way, World};
 pub(super) struct Tables {
     texts: StringViewArray,
     addresses: StringViewArray,
+    /// The object of each of the distinct traits.
+    sources: StringViewArray,
     ends: Vec<EndTexts>,
     recorders: Vec<RecorderTexts>,
     ways: Vec<Way>,
@@ -41,9 +43,14 @@ impl Tables {
             write!(written, "{address}").ok();
             addresses.append_value(&written);
         }
+        let mut sources = StringViewBuilder::new().with_deduplicate_strings();
+        for traits in &pool.traits.values {
+            sources.append_option(pool.texts.get(traits.source));
+        }
         Self {
             texts: texts.finish(),
             addresses: addresses.finish(),
+            sources: sources.finish(),
             ends: world.ends.iter().map(|end| end.texts).collect(),
             recorders: world
                 .recorders
@@ -88,6 +95,7 @@ enum Make {
     RouteTarget,
     RefusedBy,
     ModelAgrees,
+    Source,
 }
 
 /// Which end of a record.
@@ -278,6 +286,7 @@ const COLUMNS: &[(&str, Make)] = &[
     ("late", Make::Flag(|flow| flow.late)),
     ("refused_by", Make::RefusedBy),
     ("model_agrees", Make::ModelAgrees),
+    ("source", Make::Source),
 ];
 
 /// The schema of `traffic`.
@@ -370,6 +379,7 @@ fn array(chunk: &Chunk, rows: std::ops::Range<usize>, make: Make) -> Result<Arra
             let judged = chunk.judged[rows].iter();
             Arc::new(judged.map(|judged| judged.agrees).collect::<BooleanArray>())
         }
+        Make::Source => shared(&tables.sources, flows.iter().map(|flow| flow.traits))?,
     })
 }
 
