@@ -41,6 +41,9 @@ pub(super) struct AnalyzeArgs {
     detection: DetectionArgs,
 }
 
+/// Records that each finding cites: whoever looks once wants to see them, and a scheduled run over a lake need not pay for them.
+const RECORDS: usize = 3;
+
 pub(super) async fn run(
     args: AnalyzeArgs,
     _global: &GlobalArgs,
@@ -52,7 +55,7 @@ pub(super) async fn run(
         args.to.map(|time| time.at(now)),
     );
     // Everything typed is checked before the first object is read.
-    let chosen = Chosen::new(&args.detect, &args.detection)?;
+    let chosen = Chosen::new(&args.detect, &args.detection, RECORDS)?;
     let settings = knowledge::settings(&args.network.addresses)?;
     let policy = knowledge::policy(args.detection.policy.as_deref())?;
     chosen.check_policy(&policy, printer);

@@ -202,9 +202,10 @@ pub(super) struct DetectionArgs {
     /// Show what the policy expects too
     #[arg(long)]
     pub(super) all: bool,
-    /// Records that each finding cites as evidence, the earliest of those that show it; 0 for none
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    pub(super) records: usize,
+    /// Records that each finding cites as evidence, the earliest of those that show it; to find them, all records of the findings' time are
+    /// read once more [default: 3 for analyze, 0 for detect]
+    #[arg(long, value_name = "N")]
+    pub(super) records: Option<usize>,
     /// Exit with 1 if an unexpected finding is at least this severe: info, low, medium, high, critical
     #[arg(long, value_name = "SEVERITY")]
     pub(super) fail_on: Option<Severity>,

@@ -59,7 +59,7 @@ pub(super) async fn run(
     printer: &Printer,
 ) -> anyhow::Result<Outcome> {
     let now = Utc::now();
-    let chosen = Chosen::new(&args.ids, &args.detection)?;
+    let chosen = Chosen::new(&args.ids, &args.detection, 0)?;
     let settings = knowledge::settings(&args.addresses)?;
     let policy = knowledge::policy(args.detection.policy.as_deref())?;
     chosen.check_policy(&policy, printer);
@@ -108,7 +108,12 @@ pub(super) struct Chosen {
 }
 
 impl Chosen {
-    pub(super) fn new(ids: &[String], args: &DetectionArgs) -> anyhow::Result<Self> {
+    /// Detections by id or group. Findings cite so many `records` unless the arguments say otherwise.
+    pub(super) fn new(
+        ids: &[String],
+        args: &DetectionArgs,
+        records: usize,
+    ) -> anyhow::Result<Self> {
         let catalog = Catalog::load(args.queries.as_deref())?;
         let detections: Vec<Detection> = catalog.select(ids)?.into_iter().cloned().collect();
         for (name, value) in &args.param {
@@ -141,7 +146,7 @@ impl Chosen {
             detections,
             parameters: args.param.iter().cloned().collect(),
             all: args.all,
-            records: args.records,
+            records: args.records.unwrap_or(records),
             fail_on: args.fail_on,
         })
     }
