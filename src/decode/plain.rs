@@ -177,7 +177,7 @@ const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 #[inline]
 fn bytes_like(bytes: u64, byte: u8) -> u64 {
     const LOW_BITS: u64 = !HIGH_BITS;
-    let differs = bytes ^ u64::from(byte) * 0x0101_0101_0101_0101;
+    let differs = bytes ^ (u64::from(byte) * 0x0101_0101_0101_0101);
     // A byte that does not differ, and no other, has no bit to carry into its highest or to have there.
     let is = !((differs & LOW_BITS).wrapping_add(LOW_BITS) | differs) & HIGH_BITS;
     (is >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
