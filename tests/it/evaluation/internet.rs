@@ -163,7 +163,12 @@ pub(super) fn talkative(company: &mut Company, traffic: &mut Traffic) {
         ..names.clone()
     });
     company.expect(names);
-    company.expect(by(mail, 25, TCP, "it sends our mail"));
+    let mail = by(mail, 25, TCP, "it sends our mail");
+    company.expect(Expect {
+        detection: "egress_smtp",
+        ..mail.clone()
+    });
+    company.expect(mail);
     company.expect(Expect {
         subnets: lab,
         ..by(Vec::new(), 123, UDP, "clocks out of a pool")

@@ -10,6 +10,7 @@
 
 mod background;
 mod calendar;
+mod catalogue;
 mod company;
 mod decoys;
 mod east_west;
@@ -42,6 +43,10 @@ const CORE: [&str; 3] = ["east_west_private", "egress_unexpected", "reject_spike
 /// What of each core detection's incidents must be found, and what of its findings must be right.
 const RECALL: f64 = 0.95;
 const PRECISION: f64 = 0.9;
+
+/// The same of all others together.
+const RECALL_OF_OTHERS: f64 = 0.9;
+const PRECISION_OF_OTHERS: f64 = 0.85;
 
 /// What the environment asks for.
 struct Asked {
@@ -96,6 +101,7 @@ fn evaluate(seed: u64, asked: &Asked, place: &Place, scores: &mut Scores) {
     egress::plant(&mut plan);
     east_west::plant(&mut plan);
     rejects::plant(&mut plan);
+    catalogue::plant(&mut plan);
     let Plan {
         incidents,
         acceptable,
@@ -143,7 +149,7 @@ fn evaluate(seed: u64, asked: &Asked, place: &Place, scores: &mut Scores) {
 
 #[test]
 #[expect(clippy::print_stdout, reason = "the table is what the test is for")]
-fn core_detections_find_what_is_planted_and_little_else() {
+fn detections_find_what_is_planted_and_little_else() {
     let asked = Asked::of(&std::env::var("FLOWSCOUT_EVALUATION").unwrap_or_default());
     let mut scores = Scores::default();
     for &seed in &asked.seeds {
@@ -167,4 +173,12 @@ fn core_detections_find_what_is_planted_and_little_else() {
             scores.wrong.join("\n")
         );
     }
+    let others = scores.of_others();
+    assert!(
+        others.recall() >= RECALL_OF_OTHERS && others.precision() >= PRECISION_OF_OTHERS,
+        "all others: recall {:.3}, precision {:.3}\n{}",
+        others.recall(),
+        others.precision(),
+        scores.wrong.join("\n")
+    );
 }

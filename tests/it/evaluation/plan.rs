@@ -94,7 +94,7 @@ impl<'c> Plan<'c> {
     /// An address that nobody has ever talked to.
     pub(super) fn stranger(&mut self) -> IpAddr {
         self.strangers += 1;
-        let host = 204 + self.strangers % 50;
+        let host = 54 + self.strangers % 200;
         Ipv4Addr::new(198, 51, 100, host).into()
     }
 
@@ -102,7 +102,7 @@ impl<'c> Plan<'c> {
         self.traffic.add(self.company, talk);
     }
 
-    fn id_of(&self, party: Party) -> Option<&str> {
+    pub(super) fn id_of(&self, party: Party) -> Option<&str> {
         match party {
             Host(node) | Six(node) | Further(node) | Container(node, _) => {
                 Some(&self.company.world.nodes[node].id)
@@ -111,7 +111,7 @@ impl<'c> Plan<'c> {
         }
     }
 
-    fn subnet_of(&self, party: Party) -> Option<&str> {
+    pub(super) fn subnet_of(&self, party: Party) -> Option<&str> {
         match party {
             Host(node) | Six(node) | Further(node) | Container(node, _) => {
                 Some(&self.company.world.subnet_of(node).id)
@@ -212,6 +212,16 @@ impl<'c> Plan<'c> {
         };
         self.plant(planted);
         self.refuse(spike);
+    }
+
+    /// One of ours is refused far more often than in its other hours, whoever refuses it.
+    pub(super) fn refused_client(&mut self, story: &'static str, client: Party) {
+        let wanted = vec![("/interface_id", json!(self.id_of(client)))];
+        self.incidents.push(Planted {
+            detection: "reject_outbound_spike",
+            story,
+            wanted,
+        });
     }
 
     /// The attempts of a spike, as traffic only.

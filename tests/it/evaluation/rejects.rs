@@ -65,6 +65,10 @@ pub(super) fn plant(plan: &mut Plan) {
     let at = hour(plan);
     let spike = Spike::new(&apps(SHOP, 1)[..1], &data(SHOP, 0)[1..2], 9999, 170, at);
     plan.rejects("one of ours at a closed door, recorded twice", &spike);
+    plan.refused_client(
+        "one of ours at a closed door, recorded twice",
+        spike.from[0],
+    );
 
     let at = hour(plan);
     let runner = [Host(runner(company))];
@@ -75,6 +79,7 @@ pub(super) fn plant(plan: &mut Plan) {
     let from = apps(TOOLS, 0);
     let spike = Spike::new(&from[1..2], &data(PLANT, 1)[..1], 1521, 150, at);
     plan.rejects("one of ours over the transit gateway", &spike);
+    plan.refused_client("one of ours over the transit gateway", spike.from[0]);
 
     let at = hour(plan);
     let spike = Spike::new(&[on_premises(9)], &apps(PLANT, 1), 9000, 140, at);
@@ -85,6 +90,7 @@ pub(super) fn plant(plan: &mut Plan) {
     let mut spike = Spike::new(&from, &strangers(12), 25, 180, at);
     spike.at_home = true;
     plan.rejects("one of ours refused on its way out", &spike);
+    plan.refused_client("one of ours refused on its way out", spike.from[0]);
 
     let at = hour(plan);
     let mut spike = Spike::new(&apps(PLANT, 0)[1..3], &data(PLANT, 0), 4369, 130, at);
@@ -141,6 +147,7 @@ pub(super) fn plant(plan: &mut Plan) {
     let to = [Host(plan.life.newcomer)];
     let spike = Spike::new(&apps(TOOLS, 1)[2..3], &to, 8125, 130, at);
     plan.rejects("at a host that came today", &spike);
+    plan.refused_client("at a host that came today", spike.from[0]);
 
     let at = window + plan.between(8, 12) * HOUR;
     let mut spike = Spike::new(&strangers(50), &doors(gateways_only, 0), 8081, 1000, at);
