@@ -13,7 +13,7 @@ use futures::TryStreamExt;
 
 use super::{Mode, contents};
 use crate::lake::bundle::{self, Bundle};
-use crate::lake::progress::Batches;
+use crate::lake::progress::{self, Batches};
 use crate::lake::side::{self, Side};
 use crate::lake::{Lake, LakeError, land};
 
@@ -52,8 +52,7 @@ impl Lake {
         let mut bundled = 0;
         'rounds: for _ in 0..MAX_ROUNDS {
             self.catch_up().await?;
-            let snapshot = self.snapshot().await?;
-            let batches = snapshot.batches().cloned().unwrap_or_default();
+            let batches = self.batches_now().await?;
             let parts = self.parts(&batches).await?;
             let mut bundles = batches.bundles;
             for run in runs(parts, bundles.last(), TARGET_BYTES) {
@@ -84,6 +83,13 @@ impl Lake {
             what: "compaction",
             uri: place.uri.clone(),
         })
+    }
+
+    /// All batches with their bundles, which change without a version of the table.
+    pub(super) async fn batches_now(&self) -> Result<Batches, LakeError> {
+        let table = self.table().await?;
+        let told = progress::batches(&self.inner.place, &table, Batches::default()).await?;
+        Ok(told.batches)
     }
 
     /// All side data that counts, in the order of the batches.

@@ -97,7 +97,7 @@ impl Lake {
         let snapshot = self.snapshot().await?;
         let mut plan = Vacuumed::default();
         let mut doomed = self.doomed_data(&snapshot, data, cutoff, &mut plan).await?;
-        let batches = snapshot.batches().cloned().unwrap_or_default();
+        let batches = self.batches_now().await?;
         doomed.extend(side.doomed(place, &batches, cutoff, &mut plan));
         for found in probes.into_iter().filter(|found| found.modified < cutoff) {
             plan.side.push(place.inside(&found.location), found.size);
