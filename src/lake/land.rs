@@ -68,11 +68,11 @@ pub(super) fn refuse_old(place: &Place, begun: Option<SystemTime>) -> Result<(),
 }
 
 fn is_conflict(error: &LakeError) -> bool {
-    let LakeError::Table { source, .. } = error else {
+    let LakeError::Table { error, .. } = error else {
         return false;
     };
     matches!(
-        **source,
+        **error,
         DeltaTableError::VersionAlreadyExists(_)
             | DeltaTableError::Transaction {
                 source: TransactionError::MaxCommitAttempts(_)
