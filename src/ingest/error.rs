@@ -24,13 +24,7 @@ impl IngestError {
         match self {
             Self::Source(error) => error.outlook(),
             Self::Queue(error) => error.outlook(),
-            Self::Lake(error) => {
-                if error.passes() {
-                    Outlook::Passes
-                } else {
-                    Outlook::Stays
-                }
-            }
+            Self::Lake(error) => error.outlook(),
         }
     }
 

@@ -21,7 +21,7 @@ use super::progress::{self, Outcome, Standing};
 use super::rows::ObjectRows;
 use super::side::{self, ObjectRecord, Side};
 use super::writer::{DataWriter, StagedFile};
-use super::{Lake, LakeError, care, land, table};
+use super::{Lake, LakeError, Published, care, land, table};
 use crate::decode::BadLine;
 
 /// A batch being put together. To be committed or aborted: one that is dropped leaves files that nothing refers to.
@@ -219,7 +219,8 @@ impl Append {
 
 impl Batch {
     async fn commit(mut self) -> Result<Commit, LakeError> {
-        if let Err(error) = land::refuse_old(&self.lake.inner.place, &self.staged) {
+        let begun = self.staged.iter().map(|file| file.begun).min();
+        if let Err(error) = land::refuse_old(&self.lake.inner.place, begun) {
             self.delete().await;
             return Err(error);
         }
@@ -270,18 +271,19 @@ impl Batch {
         let name = self.name();
         let objects = [side::objects(&self.objects, &name, Utc::now())];
         let bad_lines = [side::bad_lines(&self.samples)];
+        let folder = side::folder_of(&name);
         let place = &self.lake.inner.place;
         futures::try_join!(
-            side::write(place, &name, Side::Objects, &objects),
-            side::write(place, &name, Side::Coverage, &self.coverage),
-            side::write(place, &name, Side::BadLines, &bad_lines),
+            side::write(place, &folder, Side::Objects, &objects),
+            side::write(place, &folder, Side::Coverage, &self.coverage),
+            side::write(place, &folder, Side::BadLines, &bad_lines),
         )?;
         Ok(())
     }
 
     async fn delete_side(&self) {
-        let name = self.name();
-        let files = Side::ALL.map(|side| side.path(&name));
+        let folder = side::folder_of(&self.name());
+        let files = Side::ALL.map(|side| side.path(&folder));
         self.lake.inner.place.delete_quietly(files.into()).await;
     }
 
@@ -321,11 +323,11 @@ impl Batch {
             // It is in all the same, and the next writer publishes it before anything else.
             tracing::warn!(batch = self.number, %error, "cannot publish a batch that is committed");
         }
-        self.lake.inner.note(
-            self.number,
-            published.is_ok().then_some(name),
-            &self.objects,
-        );
+        let published = match published {
+            Ok(()) => Published::Yes,
+            Err(_) => Published::No,
+        };
+        self.lake.inner.note(self.number, published, &self.objects);
         care::checkpoint_if_overdue(&self.lake, version).await;
         Committed {
             batch: self.number,

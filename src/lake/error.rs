@@ -6,6 +6,9 @@ use std::io;
 use deltalake_core::DeltaTableError;
 use parquet::errors::ParquetError;
 
+use super::s3::UNRENEWED;
+use crate::source::{Outlook, is_about_credentials, is_about_the_clock};
+
 /// The lake could not be opened, read or written.
 ///
 /// [`hint`](Self::hint) says what to do, where there is something.
@@ -124,14 +127,14 @@ pub enum LakeError {
         source: ParquetError,
     },
     /// The table's log could not be read or written.
-    #[error("cannot {doing} the table at `{uri}`")]
+    #[error("cannot {doing} the table at `{uri}`: {}", explain_table(error))]
     Table {
         /// `open`, `create`, `read` or `commit to`.
         doing: &'static str,
         /// Where it is.
         uri: String,
         /// What went wrong.
-        source: Box<DeltaTableError>,
+        error: Box<DeltaTableError>,
     },
     /// Something that the log speaks of is not there.
     #[error("the lake at `{uri}` is damaged: {what}")]
@@ -192,16 +195,22 @@ pub enum LakeError {
 }
 
 impl LakeError {
-    /// Whether it is the network, or a store that is busy or failing: what passes by itself.
-    pub fn passes(&self) -> bool {
+    /// Whether it is worth while to try again.
+    pub fn outlook(&self) -> Outlook {
+        match self {
+            Self::NoCredentials { .. } => Outlook::MayPass,
+            _ => self.of_store().map_or(Outlook::Stays, outlook),
+        }
+    }
+
+    /// What the store said, or what Delta made of it.
+    fn of_store(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Unwritable { error, .. }
             | Self::Unreachable { error, .. }
-            | Self::Store { error, .. } => is_passing(error),
-            Self::Table { source, .. } => {
-                causes_of_type::<object_store::Error>(&**source).is_some_and(is_passing)
-            }
-            _ => false,
+            | Self::Store { error, .. } => Some(error),
+            Self::Table { error, .. } => Some(error.as_ref()),
+            _ => None,
         }
     }
 
@@ -234,30 +243,39 @@ impl LakeError {
                 "`--force` does it all the same: be sure that nothing reads or writes the lake meanwhile"
             }
             Self::Overtaken { .. } => "run it again",
-            Self::Unwritable { error, .. }
-            | Self::Unreachable { error, .. }
-            | Self::Store { error, .. } => return of_store(error),
-            Self::Uri { .. } | Self::Parquet { .. } | Self::Table { .. } | Self::GivenUp { .. } => {
-                return None;
-            }
+            Self::Unwritable { .. }
+            | Self::Unreachable { .. }
+            | Self::Store { .. }
+            | Self::Table { .. } => return self.of_store().and_then(hint_of_store),
+            Self::Uri { .. } | Self::Parquet { .. } | Self::GivenUp { .. } => return None,
         };
         Some(hint.to_owned())
     }
 }
 
-/// A store that gives no answer, or one that it is busy; not one that refuses, nor a disk.
-fn is_passing(error: &object_store::Error) -> bool {
-    matches!(error, object_store::Error::Generic { store: "S3", .. })
-        && s3_answer(error).is_none_or(|(code, _)| {
-            matches!(
-                code.as_str(),
-                "InternalError"
-                    | "ServiceUnavailable"
-                    | "SlowDown"
-                    | "RequestTimeout"
-                    | "Throttling"
-            )
-        })
+/// A store that gives no answer, or one that it is busy, will answer; not one that refuses, nor a disk.
+///
+/// By what is said, not by its type: Delta keeps of most errors of the store no more than their text.
+fn outlook(error: &(dyn Error + 'static)) -> Outlook {
+    let said = causes(error);
+    let says = |text: &str| said.iter().any(|line| line.contains(text));
+    match s3_answer(error) {
+        Some((code, _)) if is_about_credentials(&code) || is_about_the_clock(&code) => {
+            Outlook::MayPass
+        }
+        Some((code, _)) if is_busy(&code) => Outlook::Passes,
+        Some(_) => Outlook::Stays,
+        None if says(UNRENEWED) => Outlook::MayPass,
+        None if says("Generic S3 error") => Outlook::Passes,
+        None => Outlook::Stays,
+    }
+}
+
+fn is_busy(code: &str) -> bool {
+    matches!(
+        code,
+        "InternalError" | "ServiceUnavailable" | "SlowDown" | "RequestTimeout" | "Throttling"
+    )
 }
 
 /// The first among an error and its causes that is of this type.
@@ -272,20 +290,20 @@ fn causes_of_type<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> O
     None
 }
 
-fn of_store(error: &object_store::Error) -> Option<String> {
+fn hint_of_store(error: &(dyn Error + 'static)) -> Option<String> {
     use object_store::Error as Store;
     let code = s3_answer(error).map(|(code, _)| code);
-    let hint = match (error, code.as_deref()) {
+    let hint = match (causes_of_type::<Store>(error), code.as_deref()) {
         (_, Some("NoSuchBucket")) => {
             "check the bucket's name, and `AWS_ENDPOINT_URL` if it is not on AWS"
         }
         (_, Some("ExpiredToken" | "TokenRefreshRequired")) => {
             "the session has expired: sign in again, for example with `aws sso login`"
         }
-        (_, Some("InvalidAccessKeyId" | "SignatureDoesNotMatch")) => {
+        (_, Some("RequestTimeTooSkewed")) => "set this machine's clock; S3 tolerates 15 minutes",
+        (_, Some(code)) if is_about_credentials(code) => {
             "check `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_PROFILE`"
         }
-        (_, Some("RequestTimeTooSkewed")) => "set this machine's clock; S3 tolerates 15 minutes",
         (
             _,
             Some(
@@ -294,13 +312,14 @@ fn of_store(error: &object_store::Error) -> Option<String> {
                 | "IllegalLocationConstraintException",
             ),
         ) => "set `AWS_REGION` to the bucket's region",
-        (Store::PermissionDenied { .. } | Store::Unauthenticated { .. }, _) => {
+        (Some(Store::PermissionDenied { .. } | Store::Unauthenticated { .. }), _)
+        | (_, Some("AccessDenied")) => {
             "the role needs `s3:ListBucket`, and `s3:GetObject`, `s3:PutObject` and `s3:DeleteObject` below the lake's prefix"
         }
-        (Store::Generic { store: "S3", .. }, _) => {
+        (Some(Store::Generic { store: "S3", .. }), _) => {
             "check the network, and `AWS_REGION` and `AWS_ENDPOINT_URL` if they are set"
         }
-        (Store::Generic { .. }, _) => {
+        (Some(Store::Generic { .. }), _) => {
             "check the folder's permissions, and that its disk is not full"
         }
         _ => return None,
@@ -316,6 +335,21 @@ fn explain(error: &object_store::Error) -> String {
     causes(error).pop().unwrap_or_default()
 }
 
+/// What the store said, if it was S3; else all that Delta says.
+fn explain_table(error: &DeltaTableError) -> String {
+    if let Some((code, message)) = s3_answer(error) {
+        return format!("{code}: {message}");
+    }
+    let mut texts: Vec<String> = Vec::new();
+    for text in causes(error) {
+        // A wrapper that only repeats its cause says nothing new.
+        if texts.last().is_none_or(|last| !last.contains(&text)) {
+            texts.push(text);
+        }
+    }
+    texts.join(": ")
+}
+
 /// What an error says, its cause, the cause of that.
 fn causes(error: &dyn Error) -> Vec<String> {
     let mut texts = vec![error.to_string()];
@@ -328,7 +362,7 @@ fn causes(error: &dyn Error) -> Vec<String> {
 }
 
 /// Code and message of S3's answer, which the client keeps as text.
-fn s3_answer(error: &object_store::Error) -> Option<(String, String)> {
+fn s3_answer(error: &dyn Error) -> Option<(String, String)> {
     let text = causes(error)
         .into_iter()
         .find(|text| text.contains("<Code>"))?;

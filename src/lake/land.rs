@@ -12,7 +12,6 @@ use uuid::Uuid;
 
 use super::LakeError;
 use super::place::Place;
-use super::writer::StagedFile;
 use crate::telemetry;
 
 /// How often a commit is tried that fails for other reasons than that somebody was faster.
@@ -56,9 +55,8 @@ pub(super) async fn until_known<'a, T>(
     }
 }
 
-/// Refuses to commit files that a clean-up may take for left behind by now.
-pub(super) fn refuse_old(place: &Place, staged: &[StagedFile]) -> Result<(), LakeError> {
-    let begun = staged.iter().map(|file| file.begun).min();
+/// Refuses to commit what was begun at this time, if a clean-up may take it for left behind by now.
+pub(super) fn refuse_old(place: &Place, begun: Option<SystemTime>) -> Result<(), LakeError> {
     let age = begun.and_then(|begun| SystemTime::now().duration_since(begun).ok());
     if age.is_some_and(|age| age > MAX_AGE) {
         return Err(LakeError::TooLate {
@@ -70,11 +68,11 @@ pub(super) fn refuse_old(place: &Place, staged: &[StagedFile]) -> Result<(), Lak
 }
 
 fn is_conflict(error: &LakeError) -> bool {
-    let LakeError::Table { source, .. } = error else {
+    let LakeError::Table { error, .. } = error else {
         return false;
     };
     matches!(
-        **source,
+        **error,
         DeltaTableError::VersionAlreadyExists(_)
             | DeltaTableError::Transaction {
                 source: TransactionError::MaxCommitAttempts(_)
@@ -99,18 +97,10 @@ mod tests {
     fn what_was_begun_long_ago_is_not_committed() {
         let folder = tempfile::tempdir().unwrap();
         let place = Place::of_folder(folder.path());
-        let staged = |hours: u64| {
-            vec![StagedFile {
-                path: "a".to_owned(),
-                date: None,
-                size: 1,
-                rows: 1,
-                stats: String::new(),
-                begun: SystemTime::now() - Duration::from_secs(hours * 3600),
-            }]
-        };
-        refuse_old(&place, &staged(19)).unwrap();
-        let error = refuse_old(&place, &staged(21)).unwrap_err();
+        let ago = |hours: u64| Some(SystemTime::now() - Duration::from_secs(hours * 3600));
+        refuse_old(&place, None).unwrap();
+        refuse_old(&place, ago(19)).unwrap();
+        let error = refuse_old(&place, ago(21)).unwrap_err();
         assert!(error.to_string().contains("more than 20 hours"), "{error}");
         assert!(MAX_AGE < MIN_RETENTION);
     }

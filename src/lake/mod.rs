@@ -8,6 +8,8 @@
 //! date=2026-11-23/part-….zstd.parquet    rows
 //! _flowscout/batches/{batch}-{attempt}/  objects, coverage and bad lines of a batch
 //! _flowscout/ledger/{batch}-{attempt}    which attempt won
+//! _flowscout/bundles/{first}-{last}-…/   the same of many batches, put together later
+//! _flowscout/bundled/{number}.json       which bundles there are
 //! _flowscout/topology/{time}-{hash}      snapshots of the network
 //! ```
 //!
@@ -58,12 +60,14 @@
 //! ```
 
 mod append;
+mod bundle;
 mod care;
 mod columns;
 mod durable;
 mod encode;
 mod error;
 mod info;
+mod known;
 mod land;
 mod parquet;
 mod place;
@@ -85,12 +89,13 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use deltalake_core::DeltaTable;
+use futures::TryStreamExt;
 use object_store::ObjectStore;
 use tokio::sync::Mutex;
 use url::Url;
 
 use place::{Contents, Missing, Place};
-use progress::{Attempts, Progress, Told};
+use progress::{Batches, Progress, Told};
 use side::Side;
 
 use crate::source::S3Settings;
@@ -113,9 +118,6 @@ pub use stats::{ColumnStats, StatValue};
 pub use topology::Put;
 pub use uri::LakeUri;
 
-/// The objects of so many batches are in memory by name before they are hashes.
-const CAUGHT_UP_AT_A_TIME: usize = 256;
-
 /// Where we keep what is not rows.
 const SIDE: &str = "_flowscout";
 
@@ -123,6 +125,13 @@ const SIDE: &str = "_flowscout";
 #[derive(Clone)]
 pub struct Lake {
     inner: Arc<Inner>,
+}
+
+/// Whether the ledger has a batch that is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Published {
+    Yes,
+    No,
 }
 
 struct Inner {
@@ -259,9 +268,10 @@ impl Lake {
         {
             return Ok(snapshot.clone());
         }
-        let known = last.as_ref().and_then(LakeSnapshot::attempts);
-        let attempts = self.attempts(&table, known).await?.won;
-        let snapshot = LakeSnapshot::read(&self.inner.place, table, Some(attempts)).await?;
+        let known = last.as_ref().and_then(LakeSnapshot::batches).cloned();
+        let place = &self.inner.place;
+        let told = progress::batches(place, &table, known.unwrap_or_default()).await?;
+        let snapshot = LakeSnapshot::read(place, table, Some(told.batches)).await?;
         *last = Some(snapshot.clone());
         Ok(snapshot)
     }
@@ -291,7 +301,7 @@ impl Lake {
 
     /// What was known of an object when the last batch was started.
     pub fn standing(&self, key: &str, etag: &str) -> Standing {
-        self.inner.progress().standing(key, etag)
+        self.inner.progress().known.standing(key, etag)
     }
 
     /// Whether an object of a source is a part of this very lake, which may lie among the logs.
@@ -309,28 +319,10 @@ impl Lake {
         Ok(table.clone())
     }
 
-    /// What is known of the attempts that are in at the version of `table`.
-    async fn attempts(
-        &self,
-        table: &DeltaTable,
-        known: Option<&Attempts>,
-    ) -> Result<Told, LakeError> {
-        let mut attempts = self.inner.progress().attempts.clone();
-        if let Some(known) = known.filter(|known| known.len() > attempts.len()) {
-            attempts.clone_from(known);
-        }
-        let through = attempts.last_key_value().map_or(0, |(batch, _)| *batch);
-        let mut told = progress::attempts(&self.inner.place, table, through).await?;
-        attempts.append(&mut told.won);
-        told.won = attempts;
-        Ok(told)
-    }
-
     /// Refuses a log that ends before what the ledger has as committed: its end was deleted or put back, and to go on would
     /// ingest those objects again.
     async fn refuse_lost_commits(&self, told: &Told) -> Result<(), LakeError> {
-        let last = |through: &Attempts| through.last_key_value().map_or(0, |(batch, _)| *batch);
-        if told.published <= last(&told.won) {
+        if told.published <= told.batches.last() {
             return Ok(());
         }
         // Unless it was committed since the table was read.
@@ -351,40 +343,34 @@ impl Lake {
 
     /// Learns of the batches that others have committed, and publishes what they left unpublished.
     async fn catch_up(&self) -> Result<(), LakeError> {
+        let place = &self.inner.place;
         let table = self.table().await?;
-        let told = self.attempts(&table, None).await?;
+        let last = table::last_batch(&table).await;
+        let last = last.map_err(table::failed(place, "read"))?;
+        let through = self.inner.through();
+        if through > 0 && last <= through {
+            return Ok(());
+        }
+        let told = progress::batches(place, &table, Batches::behind(through)).await?;
         self.refuse_lost_commits(&told).await?;
-        let Told {
-            won: attempts,
-            unpublished,
-            ..
-        } = told;
-        for attempt in &unpublished {
+        for attempt in &told.unpublished {
             tracing::info!(
                 attempt,
                 "publishing a batch that its writer committed and did not publish"
             );
-            progress::publish(&self.inner.place, attempt).await?;
+            progress::publish(place, attempt).await?;
         }
-        let through = self.inner.through();
-        let later: Vec<String> = attempts
-            .range(through + 1..)
-            .map(|(_, attempt)| attempt.clone())
-            .collect();
-        for some in later.chunks(CAUGHT_UP_AT_A_TIME) {
-            let place = &self.inner.place;
-            let columns = Some(progress::COLUMNS);
-            let objects = side::read_all(place, some.to_vec(), Side::Objects, columns).await?;
+        let columns = Some(progress::COLUMNS);
+        let mut objects = told.batches.read(place, Side::Objects, columns);
+        while let Some(objects) = objects.try_next().await? {
             let mut progress = self.inner.progress_mut();
             objects
                 .iter()
                 .for_each(|objects| progress.note_all(objects));
         }
         let mut progress = self.inner.progress_mut();
-        progress.through = progress
-            .through
-            .max(attempts.last_key_value().map_or(0, |(batch, _)| *batch));
-        progress.attempts.extend(attempts);
+        // A batch of our own may have come in meanwhile.
+        progress.through = progress.through.max(told.batches.last());
         Ok(())
     }
 }
@@ -406,14 +392,15 @@ impl Inner {
     }
 
     /// Remembers a batch of our own, which need not be read back if it is published.
-    fn note(&self, batch: i64, published: Option<String>, objects: &[ObjectRecord]) {
+    fn note(&self, batch: i64, published: Published, objects: &[ObjectRecord]) {
         let mut progress = self.progress_mut();
-        objects
-            .iter()
-            .for_each(|object| progress.note(&object.key, &object.etag, object.outcome));
-        if let Some(attempt) = published.filter(|_| progress.through + 1 == batch) {
+        for object in objects {
+            progress
+                .known
+                .note(&object.key, &object.etag, object.outcome);
+        }
+        if published == Published::Yes && progress.through + 1 == batch {
             progress.through = batch;
-            progress.attempts.insert(batch, attempt);
         }
     }
 }

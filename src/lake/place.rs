@@ -6,9 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::StreamExt;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use url::Url;
 
+use super::bundle;
 use super::durable::{self, DurableLocal};
 use super::progress::short_hash;
 use super::s3::{Patience, Surroundings};
@@ -214,6 +215,13 @@ impl Place {
         Ok(())
     }
 
+    /// Writes an object that nobody has written before. False if it is there.
+    pub(super) async fn create(&self, relative: &str, bytes: Bytes) -> Result<bool, LakeError> {
+        let path = self.path(relative);
+        let created = create(self.store.as_ref(), &path, bytes).await;
+        created.map_err(self.failed("write", &path))
+    }
+
     /// Deletes what can be deleted: what cannot is an orphan that nothing refers to.
     pub(super) async fn delete_quietly(&self, relative: Vec<String>) {
         for relative in relative {
@@ -279,13 +287,29 @@ impl Place {
     }
 }
 
+/// Creates an object, unless it is there; whether it did.
+pub(super) async fn create(
+    store: &dyn ObjectStore,
+    path: &Path,
+    bytes: Bytes,
+) -> object_store::Result<bool> {
+    let created = store.put_opts(path, bytes.into(), PutMode::Create.into());
+    match created.await {
+        Ok(_) => Ok(true),
+        Err(
+            object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. },
+        ) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// A name that does not keep a lake from being created beside it: hidden files, and what an interrupted creation left.
 fn does_not_matter(name: &str) -> bool {
     name.starts_with('.') || name == SIDE || name == "_delta_log"
 }
 
 /// What is left of a lake whose log is gone. A new one there would ingest again what these files already have.
-const REMAINS: [&str; 3] = ["ledger", "batches", "topology"];
+const REMAINS: [&str; 4] = ["ledger", "batches", bundle::BUNDLES, "topology"];
 
 fn no_log(uri: &str, entry: &str) -> LakeError {
     LakeError::Damaged {

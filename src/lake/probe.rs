@@ -5,16 +5,18 @@
 
 use bytes::Bytes;
 use futures::future::join_all;
-use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode};
+use object_store::ObjectStoreExt;
 use uuid::Uuid;
 
-use super::place::{Missing, Place};
+use super::place::{Missing, Place, create};
 use super::{Lake, LakeError, LakeUri, SIDE};
-use crate::source::S3Settings;
+use crate::source::{Outlook, S3Settings};
 
 /// How many create the object at once, and again one after the other.
 const CREATORS: usize = 4;
+
+/// How often it is tried: a creation that was never answered is not repeated by the client, which does not know what it came to.
+const TRIES: usize = 3;
 
 /// What a store does with two who create one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,11 +80,24 @@ impl Place {
         }
     }
 
-    /// Several create one object at once, and one more afterwards; then it is deleted.
     async fn probe(&self) -> Result<Creation, LakeError> {
+        for _ in 1..TRIES {
+            match self.probe_once().await {
+                Err(error) if error.outlook() == Outlook::Passes => {
+                    tracing::debug!(%error, "trying a store again");
+                }
+                known => return known,
+            }
+        }
+        self.probe_once().await
+    }
+
+    /// Several create one object at once, and one more afterwards; then it is deleted.
+    async fn probe_once(&self) -> Result<Creation, LakeError> {
         let path = self.path(&format!("{SIDE}/probe-{}", Uuid::new_v4().simple()));
-        let at_once = join_all((0..CREATORS).map(|_| create(self.store.as_ref(), &path))).await;
-        let afterwards = create(self.store.as_ref(), &path).await;
+        let at_once =
+            join_all((0..CREATORS).map(|_| create(self.store.as_ref(), &path, Bytes::new()))).await;
+        let afterwards = create(self.store.as_ref(), &path, Bytes::new()).await;
         let mut results = at_once;
         results.push(afterwards);
         let refuse = |error| LakeError::Unwritable {
@@ -111,17 +126,5 @@ impl Place {
         } else {
             Creation::Exclusive
         })
-    }
-}
-
-/// Whether the object was created; not so if it was there.
-async fn create(store: &dyn ObjectStore, path: &Path) -> object_store::Result<bool> {
-    let created = store.put_opts(path, Bytes::new().into(), PutMode::Create.into());
-    match created.await {
-        Ok(_) => Ok(true),
-        Err(
-            object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. },
-        ) => Ok(false),
-        Err(error) => Err(error),
     }
 }

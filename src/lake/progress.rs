@@ -7,17 +7,24 @@
 //! 4  _flowscout/ledger/{N}-{attempt}            published: a listing tells the winning attempts without reading the log
 //! ```
 //!
+//! Much later, `compact` puts the side data of many batches together: how, [`super::bundle`] says.
+//!
 //! Killed before 3, nothing refers to what was written. Killed between 3 and 4, the log's last commit tells what the ledger lacks;
 //! the next writer publishes it. Batch N+1 starts only when N is published, so that at most one is ever missing.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use deltalake_core::DeltaTable;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use sha2::{Digest, Sha256};
 
+use super::bundle::{self, Bundle, Bundles};
+use super::known::Known;
 use super::place::Place;
-use super::{LakeError, SIDE, table};
+use super::side::Side;
+use super::{LakeError, SIDE, side, table};
 
 /// What became of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,70 +68,21 @@ pub enum Standing {
 /// The winning attempt of each batch.
 pub(super) type Attempts = BTreeMap<i64, String>;
 
+/// How many bundles are read at a time: the keys of a hundred thousand objects are in each.
+const BUNDLES_AT_A_TIME: usize = 2;
+
 /// The columns of `objects` that are needed to know what is in.
 pub(super) const COLUMNS: &[&str] = &["key", "etag", "outcome"];
-
-/// Keys are kept as hashes, 16 bytes for each object with what is known of it: ten million take less than 300 MB. Of so many, two
-/// have the same 96 bits once in 10^15 lakes.
-type Key = [u32; 3];
-
-/// Thirty bits of the ETag's hash, which tell one version of a key from the next, and two of the outcome.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Known(u32);
-
-impl Known {
-    fn new(etag: &str, outcome: Outcome) -> Self {
-        let [hash, ..] = hash(etag);
-        let outcome = match outcome {
-            Outcome::Ingested => 0,
-            Outcome::SetAside => 1,
-            Outcome::Skipped => 2,
-        };
-        Self(hash & !0b11 | outcome)
-    }
-
-    fn outcome(self) -> Outcome {
-        match self.0 & 0b11 {
-            0 => Outcome::Ingested,
-            1 => Outcome::SetAside,
-            _ => Outcome::Skipped,
-        }
-    }
-
-    fn is_of(self, etag: &str) -> bool {
-        self == Self::new(etag, self.outcome())
-    }
-}
 
 /// The objects of all batches up to one.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     /// The last batch whose objects are known.
     pub(super) through: i64,
-    known: HashMap<Key, Known>,
-    /// The winning attempt of each batch.
-    pub(super) attempts: Attempts,
+    pub(super) known: Known,
 }
 
 impl Progress {
-    pub(super) fn standing(&self, key: &str, etag: &str) -> Standing {
-        match self.known.get(&hash(key)) {
-            None => Standing::New,
-            Some(known) if known.is_of(etag) => Standing::Known(known.outcome()),
-            Some(known) if known.outcome() == Outcome::Ingested => Standing::Changed,
-            Some(_) => Standing::New,
-        }
-    }
-
-    pub(super) fn note(&mut self, key: &str, etag: &str, outcome: Outcome) {
-        let new = Known::new(etag, outcome);
-        let known = self.known.entry(hash(key)).or_insert(new);
-        // Once its rows are in they stay in, whatever is heard of the key later.
-        if known.outcome() != Outcome::Ingested {
-            *known = new;
-        }
-    }
-
     pub(super) fn note_all(&mut self, objects: &RecordBatch) {
         let text = |name: &str| {
             objects
@@ -140,16 +98,80 @@ impl Progress {
             if let Some(outcome) =
                 Outcome::parse(outcomes.value(row)).filter(|_| keys.is_valid(row))
             {
-                self.note(keys.value(row), etags.value(row), outcome);
+                self.known.note(keys.value(row), etags.value(row), outcome);
             }
         }
     }
 }
 
-fn hash(text: &str) -> Key {
-    let digest = Sha256::digest(text.as_bytes());
-    let word = |at: usize| u32::from_be_bytes(std::array::from_fn(|index| digest[4 * at + index]));
-    [word(0), word(1), word(2)]
+/// The batches that are in, and where their side data lies.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Batches {
+    /// Those up to this one are of no interest.
+    after: i64,
+    /// Of the first to some other.
+    pub(super) bundles: Bundles,
+    /// The winning attempt of each behind those.
+    pub(super) attempts: Attempts,
+}
+
+impl Batches {
+    /// None of them, for who wants those behind `after`.
+    pub(super) fn behind(after: i64) -> Self {
+        Self {
+            after,
+            ..Self::default()
+        }
+    }
+
+    /// The last batch, which is also how many there are; 0 before the first.
+    pub(super) fn last(&self) -> i64 {
+        let attempt = self.attempts.last_key_value().map(|(batch, _)| *batch);
+        attempt.unwrap_or(self.bundles.last().max(self.after))
+    }
+
+    /// The folders with their side data, in their order. In the first there may be some that are of no interest.
+    pub(super) fn folders(&self) -> impl Iterator<Item = String> {
+        self.bundle_folders().chain(self.attempt_folders())
+    }
+
+    fn bundle_folders(&self) -> impl Iterator<Item = String> {
+        let bundles = self.bundles.list.iter();
+        bundles
+            .filter(|bundle| bundle.last > self.after)
+            .map(Bundle::folder)
+    }
+
+    fn attempt_folders(&self) -> impl Iterator<Item = String> {
+        self.attempts
+            .values()
+            .map(|attempt| side::folder_of(attempt))
+    }
+
+    /// Reads their side data of one kind, in their order; of some columns only, if they are named.
+    pub(super) fn read(
+        &self,
+        place: &Place,
+        side: Side,
+        columns: Option<&'static [&'static str]>,
+    ) -> BoxStream<'static, Result<Vec<RecordBatch>, LakeError>> {
+        let (bundles, attempts) = (self.bundle_folders(), self.attempt_folders());
+        let bundles = side::read_each(place, bundles.collect(), BUNDLES_AT_A_TIME, side, columns);
+        let attempts = side::read_each(
+            place,
+            attempts.collect(),
+            side::READS_AT_A_TIME,
+            side,
+            columns,
+        );
+        bundles.chain(attempts).boxed()
+    }
+
+    /// As of a version of the table whose last batch is `last`; nothing, where that cannot be told from these.
+    fn as_of(mut self, last: i64) -> Option<Self> {
+        self.attempts.split_off(&(last + 1));
+        (self.last() <= last).then_some(self)
+    }
 }
 
 /// 64 bits tell one place from the next.
@@ -167,7 +189,8 @@ pub(super) fn batch_of(attempt: &str) -> Option<i64> {
     attempt.split_once('-')?.0.parse().ok()
 }
 
-fn ledger() -> String {
+/// Where the winning attempts are published.
+pub(super) fn ledger() -> String {
     format!("{SIDE}/ledger")
 }
 
@@ -178,15 +201,46 @@ pub(super) async fn publish(place: &Place, attempt: &str) -> Result<(), LakeErro
         .await
 }
 
-/// What ledger and log tell of the batches behind one.
+/// What ledger, bundles and log tell of the batches.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    /// The winning attempts of the batches up to the last of the table.
-    pub(super) won: Attempts,
-    /// Those of them that are not published.
+    /// The batches up to the last of the table.
+    pub(super) batches: Batches,
+    /// Attempts among them that are not published.
     pub(super) unpublished: Vec<String>,
     /// The last batch that is published. One behind the table's last is of a later version, or the log has lost it.
     pub(super) published: i64,
+}
+
+/// The batches up to the last of `table`, where `known` are known.
+pub(super) async fn batches(
+    place: &Place,
+    table: &DeltaTable,
+    known: Batches,
+) -> Result<Told, LakeError> {
+    let last = table::last_batch(table)
+        .await
+        .map_err(table::failed(place, "read"))?;
+    let mut batches = known.as_of(last).unwrap_or_default();
+    let newest = bundle::newest(place, last, &batches.bundles).await?;
+    batches.attempts = batches.attempts.split_off(&(newest.list.last() + 1));
+    batches.bundles = newest.list;
+    let mut told = attempts(place, table, batches.last()).await?;
+    batches.attempts.append(&mut told.won);
+    Ok(Told {
+        batches,
+        unpublished: told.unpublished,
+        published: told.published.max(newest.through),
+    })
+}
+
+/// What ledger and log tell of the batches behind one.
+#[derive(Debug, Default)]
+pub(super) struct Winners {
+    /// The winning attempts of the batches up to the last of the table.
+    pub(super) won: Attempts,
+    unpublished: Vec<String>,
+    published: i64,
 }
 
 /// The winning attempts of the batches behind `after` up to the last of `table`.
@@ -194,14 +248,11 @@ pub(super) async fn attempts(
     place: &Place,
     table: &DeltaTable,
     after: i64,
-) -> Result<Told, LakeError> {
+) -> Result<Winners, LakeError> {
     let last = table::last_batch(table)
         .await
         .map_err(table::failed(place, "read"))?;
-    let mut told = Told::default();
-    if after > 0 && last <= after {
-        return Ok(told);
-    }
+    let mut told = Winners::default();
     // `~` sorts behind the `-` that follows the number.
     let from = if after > 0 {
         format!("{after:012}~")
@@ -240,46 +291,6 @@ pub(super) async fn attempts(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_object_is_judged_by_key_and_etag() {
-        let mut progress = Progress::default();
-        assert_eq!(progress.standing("a", "1"), Standing::New);
-        progress.note("a", "1", Outcome::SetAside);
-        assert_eq!(
-            progress.standing("a", "1"),
-            Standing::Known(Outcome::SetAside)
-        );
-        assert_eq!(
-            progress.standing("a", "2"),
-            Standing::New,
-            "it may be whole by now"
-        );
-        progress.note("a", "2", Outcome::Ingested);
-        assert_eq!(
-            progress.standing("a", "2"),
-            Standing::Known(Outcome::Ingested)
-        );
-        assert_eq!(progress.standing("a", "3"), Standing::Changed);
-        progress.note("a", "3", Outcome::SetAside);
-        assert_eq!(
-            progress.standing("a", "2"),
-            Standing::Known(Outcome::Ingested),
-            "its rows are still in"
-        );
-    }
-
-    #[test]
-    fn what_is_known_is_kept_in_sixteen_bytes() {
-        assert_eq!(size_of::<(Key, Known)>(), 16);
-        for outcome in [Outcome::Ingested, Outcome::SetAside, Outcome::Skipped] {
-            for etag in ["", "1", "d41d8cd98f00b204e9800998ecf8427e"] {
-                let known = Known::new(etag, outcome);
-                assert!(known.is_of(etag) && !known.is_of("another"), "{etag}");
-                assert_eq!(known.outcome(), outcome);
-            }
-        }
-    }
 
     #[test]
     fn attempts_sort_by_batch() {

@@ -9,6 +9,9 @@ use aws_sdk_s3::config::{ProvideCredentials, Region, SharedCredentialsProvider};
 use object_store::aws::{
     AmazonS3, AmazonS3Builder, AwsCredential, S3ConditionalPut, resolve_bucket_region,
 };
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+};
 use object_store::{BackoffConfig, ClientOptions, CredentialProvider, RetryConfig};
 
 use super::LakeError;
@@ -17,8 +20,11 @@ use crate::source::S3Settings;
 /// To connect: across the world with a lost packet or two.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// For one request with its body. The default of 30 s is too short for a large part over a slow line.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
+/// For what brings more than a little: four parts of 8 MiB at a time over a line of 2 Mbit/s.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// So much is on its way at once, or nearly.
+const LITTLE_BYTES: usize = 256 << 10;
 
 /// Enough for single sign-on and credential processes; the chain's own limits fail sooner.
 const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(30);
@@ -36,10 +42,19 @@ pub(super) enum Patience {
 }
 
 impl Patience {
+    /// For one answer to its end. One that breaks off is taken up again where it did, so that a large object may take longer.
+    fn answer_timeout(self) -> Duration {
+        match self {
+            Self::Short => Duration::from_secs(10),
+            Self::Long => Duration::from_secs(30),
+        }
+    }
+
     fn retries(self) -> RetryConfig {
+        // Time enough to ask again after one request was never answered; a signature is good for 5 minutes at least.
         let (max_retries, timeout_secs) = match self {
             Self::Short => (2, 15),
-            Self::Long => (10, 180),
+            Self::Long => (10, 280),
         };
         RetryConfig {
             backoff: BackoffConfig {
@@ -107,9 +122,10 @@ impl Surroundings {
     }
 
     pub(super) fn store(&self, patience: Patience) -> object_store::Result<AmazonS3> {
-        let options = ClientOptions::new()
-            .with_connect_timeout(CONNECT_TIMEOUT)
-            .with_timeout(REQUEST_TIMEOUT);
+        let options = ClientOptions::new().with_connect_timeout(CONNECT_TIMEOUT);
+        let connector = InTime {
+            answer: patience.answer_timeout(),
+        };
         let credentials: Arc<dyn CredentialProvider<Credential = AwsCredential>> =
             Arc::clone(&self.credentials) as _;
         let mut builder = AmazonS3Builder::new()
@@ -117,6 +133,7 @@ impl Surroundings {
             .with_region(&self.region)
             .with_credentials(credentials)
             .with_client_options(options)
+            .with_http_connector(connector)
             .with_retry(patience.retries())
             .with_conditional_put(S3ConditionalPut::ETagMatch);
         if let Some(endpoint) = &self.endpoint {
@@ -150,6 +167,50 @@ fn endpoint(config: &SdkConfig) -> Option<String> {
     for_s3.or_else(|| config.endpoint_url().map(str::to_owned))
 }
 
+/// Gives up on a request that is not answered, in time to ask again: soon where little is sent.
+#[derive(Debug)]
+struct InTime {
+    answer: Duration,
+}
+
+impl HttpConnector for InTime {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let client = |timeout| {
+            let options = options.clone().with_timeout(timeout);
+            ReqwestConnector::default().connect(&options)
+        };
+        Ok(HttpClient::new(Clients {
+            asking: client(self.answer)?,
+            uploading: client(UPLOAD_TIMEOUT)?,
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct Clients {
+    asking: HttpClient,
+    uploading: HttpClient,
+}
+
+#[async_trait]
+impl HttpService for Clients {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let client = if request.body().content_length() > LITTLE_BYTES {
+            &self.uploading
+        } else {
+            &self.asking
+        };
+        client.execute(request).await
+    }
+}
+
+/// What is said of credentials that have run out and could not be renewed.
+pub(super) const UNRENEWED: &str = "could not renew the AWS credentials";
+
+#[derive(Debug, thiserror::Error)]
+#[error("{said}: {0}", said = UNRENEWED)]
+struct Unrenewed(String);
+
 /// Lets `object_store` sign with whatever the SDK's chain finds: profiles, single sign-on, web identity, roles of machines.
 #[derive(Debug)]
 struct Credentials {
@@ -165,7 +226,7 @@ impl CredentialProvider for Credentials {
         let found = self.provider.provide_credentials().await;
         let found = found.map_err(|error| object_store::Error::Generic {
             store: "S3",
-            source: Box::new(error),
+            source: Box::new(Unrenewed(chain(&error))),
         })?;
         Ok(Arc::new(AwsCredential {
             key_id: found.access_key_id().to_owned(),

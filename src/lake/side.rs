@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
-use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt};
 
 use super::place::Place;
 use super::progress::Outcome;
@@ -43,9 +44,15 @@ impl Side {
         }
     }
 
-    pub(super) fn path(self, attempt: &str) -> String {
-        format!("{SIDE}/batches/{attempt}/{}.parquet", self.name())
+    /// Its path in a folder of side data.
+    pub(super) fn path(self, folder: &str) -> String {
+        format!("{folder}/{}.parquet", self.name())
     }
+}
+
+/// Where the side data of an attempt at a batch lies.
+pub(super) fn folder_of(attempt: &str) -> String {
+    format!("{SIDE}/batches/{attempt}")
 }
 
 /// One object as a batch has it.
@@ -116,17 +123,17 @@ pub(crate) fn bad_lines(samples: &[(String, BadLine)]) -> RecordBatch {
     RecordBatch::try_new(bad_lines_schema(), columns).expect("columns in the order of the schema")
 }
 
-/// Writes one file of a batch. One without rows is left out, except the objects: they show that the batch is there.
+/// Writes one file of a batch, or of several. One without rows is left out, except the objects: they show that the batch is there.
 pub(super) async fn write(
     place: &Place,
-    attempt: &str,
+    folder: &str,
     side: Side,
     batches: &[RecordBatch],
 ) -> Result<(), LakeError> {
     if side != Side::Objects && batches.iter().all(|batch| batch.num_rows() == 0) {
         return Ok(());
     }
-    let path = side.path(attempt);
+    let path = side.path(folder);
     let bytes = parquet::to_bytes(batches, side.schema());
     let bytes = bytes.map_err(|source| LakeError::Parquet {
         doing: "encode",
@@ -136,14 +143,14 @@ pub(super) async fn write(
     place.write(&path, bytes).await
 }
 
-/// Reads one file of a batch; of some columns only, if they are named.
+/// Reads one file of a folder; of some columns only, if they are named.
 pub(super) async fn read(
     place: &Place,
-    attempt: &str,
+    folder: &str,
     side: Side,
     columns: Option<&[&str]>,
 ) -> Result<Vec<RecordBatch>, LakeError> {
-    let path = side.path(attempt);
+    let path = side.path(folder);
     match place.read(&path).await? {
         Some(bytes) => parquet::from_bytes(bytes, columns).map_err(|source| LakeError::Parquet {
             doing: "decode",
@@ -158,20 +165,21 @@ pub(super) async fn read(
     }
 }
 
-/// Reads one file of each of some batches, several at a time, in their order.
-pub(super) async fn read_all(
+/// Reads one file of each of some folders, so many at a time, in their order.
+pub(super) fn read_each(
     place: &Place,
-    attempts: Vec<String>,
+    folders: Vec<String>,
+    at_a_time: usize,
     side: Side,
     columns: Option<&'static [&'static str]>,
-) -> Result<Vec<RecordBatch>, LakeError> {
-    let read_one = |attempt: String| {
+) -> BoxStream<'static, Result<Vec<RecordBatch>, LakeError>> {
+    let place = place.clone();
+    let read_one = move |folder: String| {
         let place = place.clone();
-        async move { read(&place, &attempt, side, columns).await }.boxed()
+        async move { read(&place, &folder, side, columns).await }.boxed()
     };
-    let reads = stream::iter(attempts)
+    stream::iter(folders)
         .map(read_one)
-        .buffered(READS_AT_A_TIME);
-    let read: Vec<Vec<RecordBatch>> = reads.try_collect().await?;
-    Ok(read.into_iter().flatten().collect())
+        .buffered(at_a_time)
+        .boxed()
 }

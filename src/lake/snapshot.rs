@@ -10,12 +10,13 @@ use arrow::compute::filter_record_batch;
 use chrono::{DateTime, NaiveDate, Utc};
 use deltalake_core::DeltaTable;
 use deltalake_core::kernel::LogicalFileView;
+use futures::TryStreamExt;
 use object_store::path::Path;
 use tokio::sync::OnceCell;
 
 use super::place::Place;
-use super::progress::{self, Attempts, Outcome};
-use super::side::{self, Side};
+use super::progress::{self, Batches, Outcome};
+use super::side::Side;
 use super::stats::{self, ColumnStats};
 use super::{LakeError, table};
 use crate::batch::flows_schema;
@@ -76,15 +77,15 @@ struct Inner {
     committed_at: Option<DateTime<Utc>>,
     files: Arc<[DataFile]>,
     table: DeltaTable,
-    /// The attempts that are in, by batch. Only the side tables need them.
-    attempts: OnceCell<Attempts>,
+    /// The batches that are in. Only the side tables need them.
+    batches: OnceCell<Batches>,
 }
 
 impl LakeSnapshot {
     pub(super) async fn read(
         place: &Place,
         table: DeltaTable,
-        attempts: Option<Attempts>,
+        batches: Option<Batches>,
     ) -> Result<Self, LakeError> {
         let version = i64::try_from(table.version().unwrap_or_default()).unwrap_or(i64::MAX);
         let (reading, kept) = (place.clone(), table.clone());
@@ -113,7 +114,7 @@ impl LakeSnapshot {
                 committed_at,
                 files,
                 table: kept,
-                attempts: OnceCell::new_with(attempts),
+                batches: OnceCell::new_with(batches),
             }),
         })
     }
@@ -177,9 +178,9 @@ impl LakeSnapshot {
         &self.inner.table
     }
 
-    /// The attempts that are in, if they are known.
-    pub(super) fn attempts(&self) -> Option<&Attempts> {
-        self.inner.attempts.get()
+    /// The batches that are in, if they are known.
+    pub(super) fn batches(&self) -> Option<&Batches> {
+        self.inner.batches.get()
     }
 
     async fn side(
@@ -188,9 +189,12 @@ impl LakeSnapshot {
         columns: Option<&'static [&'static str]>,
     ) -> Result<Vec<RecordBatch>, LakeError> {
         let Inner { place, table, .. } = self.inner.as_ref();
-        let read = || async { Ok(progress::attempts(place, table, 0).await?.won) };
-        let attempts = self.inner.attempts.get_or_try_init(read).await?;
-        side::read_all(place, attempts.values().cloned().collect(), side, columns).await
+        let read = || async {
+            let told = progress::batches(place, table, Batches::default()).await?;
+            Ok::<_, LakeError>(told.batches)
+        };
+        let batches = self.inner.batches.get_or_try_init(read).await?;
+        batches.read(place, side, columns).try_concat().await
     }
 }
 

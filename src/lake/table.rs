@@ -13,11 +13,12 @@ use deltalake_core::kernel::{Action, StructField, Transaction};
 use deltalake_core::logstore::{self, LogStore, LogStoreFactory, ObjectStoreRef, StorageConfig};
 use deltalake_core::protocol::{DeltaOperation, OutputMode, SaveMode};
 use deltalake_core::{DeltaResult, DeltaTable, DeltaTableBuilder, DeltaTableError};
+use futures::FutureExt;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::LakeError;
 use super::place::{FOLDER_SCHEME, Place};
+use super::{LakeError, land};
 use crate::batch::flows_schema;
 
 /// Who commits, in the log's transaction identifiers. One for all: a batch number is taken by whoever commits it first.
@@ -92,10 +93,10 @@ pub(super) fn failed(
     doing: &'static str,
 ) -> impl FnOnce(DeltaTableError) -> LakeError + use<> {
     let uri = place.uri.clone();
-    move |source| LakeError::Table {
+    move |error| LakeError::Table {
         doing,
         uri,
-        source: Box::new(source),
+        error: Box::new(error),
     }
 }
 
@@ -116,7 +117,12 @@ pub(super) async fn open(place: &Place) -> Result<DeltaTable, LakeError> {
     }
 }
 
+/// Creates the table; a try that was never answered may have done it.
 pub(super) async fn create(place: &Place) -> Result<DeltaTable, LakeError> {
+    land::until_known(|| try_to_create(place).boxed()).await
+}
+
+async fn try_to_create(place: &Place) -> Result<DeltaTable, LakeError> {
     let creating = async {
         let columns = flows_schema();
         let columns = columns

@@ -242,6 +242,27 @@ pub(super) fn passes(status: u16, code: &str) -> bool {
     is_busy || status == 429 || status >= 500
 }
 
+/// Whether S3 says with this code that it does not accept the credentials: not what they allow, but themselves.
+pub(crate) fn is_about_credentials(code: &str) -> bool {
+    matches!(
+        code,
+        "InvalidAccessKeyId"
+            | "SignatureDoesNotMatch"
+            | "InvalidToken"
+            | "ExpiredToken"
+            | "ExpiredTokenException"
+            | "TokenRefreshRequired"
+            | "InvalidSecurity"
+            | "InvalidClientTokenId"
+            | "UnrecognizedClientException"
+    )
+}
+
+/// Whether S3 says with this code that this machine's clock is wrong.
+pub(crate) fn is_about_the_clock(code: &str) -> bool {
+    matches!(code, "RequestTimeTooSkewed" | "RequestExpired")
+}
+
 pub(super) fn in_profile(profile: Option<&str>) -> String {
     profile
         .map(|profile| format!(" with profile `{profile}`"))

@@ -9,7 +9,11 @@
 //! Transit Gateway's guide writes `service=` without `aws-`; some landing zones put an
 //! organization's id behind `AWSLogs`.
 
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Utc};
+mod folders;
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+
+pub(super) use folders::Folders;
 
 /// The folder of flow logs among those of other services, and the second word of a file's name.
 const SERVICE: &str = "vpcflowlogs";
@@ -123,260 +127,12 @@ pub(super) fn marker(key: &str) -> Option<&'static str> {
     }
 }
 
-/// The folders from `AWSLogs/` on that a key lies in, as far as they follow AWS's layouts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Folders<'k> {
-    pub(super) account: Folder<'k>,
-    pub(super) service: Option<Folder<'k>>,
-    pub(super) region: Option<Folder<'k>>,
-    pub(super) date: Option<DateFolders>,
-}
-
-/// One folder: the value it stands for, and the key up to and with its `/`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Folder<'k> {
-    pub(super) value: &'k str,
-    pub(super) path: &'k str,
-}
-
-/// The days that the date folders cover: a year's, a month's, or one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct DateFolders {
-    pub(super) first_day: NaiveDate,
-    pub(super) last_day: NaiveDate,
-    pub(super) hourly: bool,
-    pub(super) style: Style,
-    whole: bool,
-}
-
-/// How date folders are spelt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Style {
-    Plain,
-    Hive,
-}
-
-impl DateFolders {
-    /// Where to go on from here for a later day: just before its year, or its month, or the day
-    /// itself, whichever is new.
-    pub(super) fn ahead_to(&self, day: NaiveDate) -> String {
-        let format = match self.common_with(day) {
-            Common::Nothing => "%Y",
-            Common::Year => "%Y/%m",
-            Common::Month => "%Y/%m/%d",
-        };
-        self.style.folders(day, format)
-    }
-
-    /// Where to go on from here when `day` was the last one wanted: behind the days of this month,
-    /// behind the months of this year, or behind the years. A `:` sorts behind all digits and
-    /// before letters, so that other folders are still seen.
-    pub(super) fn behind_all_after(&self, day: NaiveDate) -> String {
-        let format = match self.common_with(day) {
-            Common::Nothing => ":",
-            Common::Year => "%Y/:",
-            Common::Month => "%Y/%m/:",
-        };
-        self.style.folders(day, format)
-    }
-
-    fn common_with(&self, day: NaiveDate) -> Common {
-        let (first, last) = (self.first_day, self.last_day);
-        if first.year() != day.year() || last.year() != day.year() {
-            Common::Nothing
-        } else if first.month() != day.month() || last.month() != day.month() {
-            Common::Year
-        } else {
-            Common::Month
-        }
-    }
-}
-
-/// What two days have in common.
-enum Common {
-    Nothing,
-    Year,
-    Month,
-}
-
-impl Style {
-    /// Formats `day` in folders: up to three, for year, month and day.
-    fn folders(self, day: NaiveDate, format: &str) -> String {
-        let names = match self {
-            Self::Plain => [""; 3],
-            Self::Hive => ["year=", "month=", "day="],
-        };
-        let folders: Vec<String> = names
-            .iter()
-            .zip(format.split('/'))
-            .map(|(name, part)| format!("{name}{}", day.format(part)))
-            .collect();
-        folders.join("/")
-    }
-}
-
-impl<'k> Folders<'k> {
-    /// Reads the folders of `key`; `None` where no account's folder follows `AWSLogs/`.
-    pub(super) fn parse(key: &'k str) -> Option<Self> {
-        let mut parts = Parts { key, at: 0 };
-        while parts.next()?.value != "AWSLogs" {}
-        let mut folder = parts.next()?;
-        if is_organization(folder.value) {
-            folder = parts.next()?;
-        }
-        let account = folder.named(&["aws-account-id="]);
-        if !is_account(account.value) {
-            return None;
-        }
-        let service = parts
-            .next()
-            .map(|folder| folder.named(&["aws-service=", "service="]));
-        let is_flow_log = service.is_some_and(|service| service.value == SERVICE);
-        let region = if is_flow_log {
-            parts
-                .next()
-                .map(|folder| folder.named(&["aws-region=", "region="]))
-        } else {
-            None
-        };
-        let region = region.filter(|region| is_region(region.value));
-        let date = region.and_then(|_| DateFolders::parse(&mut parts));
-        Some(Self {
-            account,
-            service,
-            region,
-            date,
-        })
-    }
-
-    /// The service whose folder this is, where that is not flow logs.
-    pub(super) fn other_service(&self) -> Option<Folder<'k>> {
-        self.service.filter(|service| service.value != SERVICE)
-    }
-
-    fn layout(&self) -> Layout {
-        match self.date {
-            Some(date) if !date.whole => Layout::Bare,
-            Some(DateFolders {
-                style: Style::Plain,
-                hourly: false,
-                ..
-            }) => Layout::Daily,
-            Some(DateFolders {
-                style: Style::Plain,
-                hourly: true,
-                ..
-            }) => Layout::Hourly,
-            Some(DateFolders {
-                style: Style::Hive,
-                hourly: false,
-                ..
-            }) => Layout::HiveDaily,
-            Some(DateFolders {
-                style: Style::Hive,
-                hourly: true,
-                ..
-            }) => Layout::HiveHourly,
-            None => Layout::Bare,
-        }
-    }
-}
-
-impl<'k> Folder<'k> {
-    /// The folder with a Hive name in front of its value taken off.
-    fn named(self, names: &[&str]) -> Self {
-        let value = names
-            .iter()
-            .find_map(|name| self.value.strip_prefix(name))
-            .unwrap_or(self.value);
-        Self { value, ..self }
-    }
-}
-
-impl DateFolders {
-    fn parse(parts: &mut Parts<'_>) -> Option<Self> {
-        let first = parts.next()?.value;
-        let style = if first.starts_with("year=") {
-            Style::Hive
-        } else {
-            Style::Plain
-        };
-        // AWS writes every number in full width, so that folders sort by time; anything else is
-        // somebody's own folder.
-        let number = |value: &str, name: &str, width: usize| {
-            let digits = if style == Style::Hive {
-                value.strip_prefix(name)?
-            } else {
-                value
-            };
-            let is_number =
-                digits.len() == width && digits.bytes().all(|byte| byte.is_ascii_digit());
-            digits.parse::<u32>().ok().filter(|_| is_number)
-        };
-        let year = i32::try_from(number(first, "year=", 4)?).ok()?;
-        let mut next = |name| number(parts.next()?.value, name, 2);
-        let month = next("month=");
-        let day = month.and_then(|_| next("day="));
-        let hour = day.and_then(|_| next("hour="));
-        let (first_day, last_day) = match (month, day) {
-            (Some(month), Some(day)) => {
-                let day = NaiveDate::from_ymd_opt(year, month, day)?;
-                (day, day)
-            }
-            (Some(month), None) => {
-                let first = NaiveDate::from_ymd_opt(year, month, 1)?;
-                (
-                    first,
-                    first
-                        .checked_add_months(chrono::Months::new(1))?
-                        .pred_opt()?,
-                )
-            }
-            _ => (
-                NaiveDate::from_ymd_opt(year, 1, 1)?,
-                NaiveDate::from_ymd_opt(year, 12, 31)?,
-            ),
-        };
-        let hourly = hour.is_some_and(|hour| hour < 24);
-        Some(Self {
-            first_day,
-            last_day,
-            hourly,
-            style,
-            whole: day.is_some(),
-        })
-    }
-}
-
-/// Steps through the folders of a key; the last part, the file's name, is not one.
-struct Parts<'k> {
-    key: &'k str,
-    at: usize,
-}
-
-impl<'k> Parts<'k> {
-    fn next(&mut self) -> Option<Folder<'k>> {
-        let rest = &self.key[self.at..];
-        let length = rest.find('/')?;
-        self.at += length + 1;
-        Some(Folder {
-            value: &rest[..length],
-            path: &self.key[..self.at],
-        })
-    }
-}
-
 fn split_name(key: &str) -> (&str, &str) {
     key.rsplit_once('/').unwrap_or(("", key))
 }
 
 fn is_account(word: &str) -> bool {
     word.len() == 12 && word.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-fn is_organization(word: &str) -> bool {
-    word.strip_prefix("o-")
-        .is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
 fn is_region(word: &str) -> bool {
@@ -393,14 +149,12 @@ fn is_flow_log_id(word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use chrono::NaiveDate;
+
     use super::*;
 
     const FILE: &str =
         "123456789012_vpcflowlogs_us-east-1_fl-0123456789abcdef0_20260131T2355Z_1a2b3c4d.log.gz";
-
-    fn day(year: i32, month: u32, day: u32) -> NaiveDate {
-        NaiveDate::from_ymd_opt(year, month, day).unwrap()
-    }
 
     #[test]
     fn reads_every_layout() {
@@ -424,13 +178,14 @@ mod tests {
                 Layout::Bare,
             ),
         ];
+        let day = NaiveDate::from_ymd_opt(2026, 1, 31).unwrap();
         for (folder, layout) in cases {
             let key = format!("{folder}/{FILE}");
             let expected = FlowLogKey {
                 account: "123456789012".into(),
                 region: "us-east-1".into(),
                 flow_log_id: "fl-0123456789abcdef0".into(),
-                slot: day(2026, 1, 31).and_hms_opt(23, 55, 0).unwrap().and_utc(),
+                slot: day.and_hms_opt(23, 55, 0).unwrap().and_utc(),
                 format: LogFormat::Text,
                 layout,
             };
@@ -505,59 +260,5 @@ mod tests {
         assert!(marker("a/b_$folder$").is_some());
         assert!(marker("AWSLogs/123456789012/ELBAccessLogTestFile").is_some());
         assert!(marker(FILE).is_none());
-    }
-
-    #[test]
-    fn folders_know_where_they_end() {
-        let key = format!("p/AWSLogs/123456789012/vpcflowlogs/us-east-1/2026/02/{FILE}");
-        let folders = Folders::parse(&key).unwrap();
-        assert_eq!(folders.account.path, "p/AWSLogs/123456789012/");
-        assert_eq!(
-            folders.region.unwrap().path,
-            "p/AWSLogs/123456789012/vpcflowlogs/us-east-1/"
-        );
-        let date = folders.date.unwrap();
-        assert_eq!(
-            (date.first_day, date.last_day),
-            (day(2026, 2, 1), day(2026, 2, 28))
-        );
-        assert!(folders.other_service().is_none());
-    }
-
-    #[test]
-    fn folders_of_other_services_are_told() {
-        for folder in [
-            "AWSLogs/123456789012/CloudTrail/us-east-1/2026/x.gz",
-            "AWSLogs/o-abc123/123456789012/Config/x",
-        ] {
-            assert!(
-                Folders::parse(folder).unwrap().other_service().is_some(),
-                "{folder}"
-            );
-        }
-        assert_eq!(
-            Folders::parse("AWSLogs/o-abc123/123456789012/Config/x")
-                .unwrap()
-                .other_service()
-                .unwrap()
-                .path,
-            "AWSLogs/o-abc123/123456789012/Config/"
-        );
-    }
-
-    #[test]
-    fn impossible_dates_are_no_date_folders() {
-        for folder in [
-            "2026/13/01",
-            "2026/02/30",
-            "20260/01/01",
-            "year=2026x/month=01",
-            "latest/01/02",
-        ] {
-            let key = format!("AWSLogs/123456789012/vpcflowlogs/us-east-1/{folder}/x.log.gz");
-            assert_eq!(Folders::parse(&key).unwrap().date, None, "{folder}");
-        }
-        assert!(Folders::parse("AWSLogs/notes/x.log").is_none());
-        assert!(Folders::parse("x.log").is_none());
     }
 }

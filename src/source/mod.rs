@@ -50,6 +50,7 @@ use futures::stream::{BoxStream, StreamExt};
 pub(crate) use s3::load as load_aws_config;
 
 pub use error::{Outlook, SourceError};
+pub(crate) use error::{is_about_credentials, is_about_the_clock};
 pub use location::Location;
 pub use s3::S3Settings;
 pub use selection::Selection;

@@ -6,7 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use arrow::array::RecordBatch;
 use chrono::NaiveDate;
-use flowscout::lake::{Compact, Creation, Expire, Lake, LakeUri, Mode, Vacuum, Verified, Verify};
+use flowscout::lake::{
+    Commit, Compact, Creation, Expire, Lake, LakeUri, Mode, ObjectRecord, Outcome, Vacuum,
+    Verified, Verify,
+};
 use object_store::ObjectStoreExt;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -647,20 +650,7 @@ async fn a_store_in_which_two_creators_win_is_refused() {
 async fn a_checkpoint_comes_without_maintenance_too_and_changes_nothing() {
     let place = Place::new();
     let lake = place.lake().await;
-    // Batches of nothing but objects that were skipped are the shortest.
-    for number in 0..101 {
-        let mut append = lake.append().await.unwrap();
-        append.note(flowscout::lake::ObjectRecord {
-            key: format!("{number}.txt"),
-            etag: "1".to_owned(),
-            size: 1,
-            rows: 0,
-            bad_lines: 0,
-            outcome: flowscout::lake::Outcome::Skipped,
-            reason: Some("no flow log".to_owned()),
-        });
-        let _ = append.commit().await.unwrap();
-    }
+    note_objects(&lake, 0..101).await;
     assert!(place.path("lake/_delta_log/_last_checkpoint").is_file());
     put_log(&place, "a.log", 1);
     let summary = ingest(&place.path("logs"), place.lake().await).await;
@@ -684,4 +674,179 @@ async fn a_checkpoint_comes_without_maintenance_too_and_changes_nothing() {
     fs::remove_file(place.path("lake/_delta_log/00000000000000000050.json")).unwrap();
     let verified = clean(place.lake().await.verify(Verify::Deep).await.unwrap());
     assert_eq!((verified.batches, verified.expired_rows), (112, ROWS));
+}
+
+/// Commits batches of one object that is no flow log: the shortest there are.
+async fn note_objects(lake: &Lake, numbers: std::ops::Range<usize>) {
+    for number in numbers {
+        let mut append = lake.append().await.unwrap();
+        append.note(ObjectRecord {
+            key: format!("{number}.txt"),
+            etag: "1".to_owned(),
+            size: 1,
+            rows: 0,
+            bad_lines: 0,
+            outcome: Outcome::Skipped,
+            reason: Some("no flow log".to_owned()),
+        });
+        let Commit::Done(_) = append.commit().await.unwrap() else {
+            panic!("nobody else writes");
+        };
+    }
+}
+
+/// Everything below a folder, folders too.
+fn all_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(all_below(&path));
+        }
+        found.push(path);
+    }
+    found.sort();
+    found
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut files = all_below(folder);
+    files.retain(|path| path.is_file());
+    files
+}
+
+#[tokio::test]
+async fn a_lake_does_not_grow_with_its_commits() {
+    let place = Place::new();
+    let mut left = Vec::new();
+    for round in 0..3 {
+        for number in 0..3 {
+            let number = 3 * round + number;
+            put_log(&place, &format!("{number}.log"), number);
+            place.ingest().await;
+        }
+        let lake = place.lake().await;
+        note_objects(&lake, 100 * round..100 * (round + 1)).await;
+        let before = all_below(&place.path("lake")).len();
+        assert!(before > 400, "{before}");
+
+        let done = lake.compact(&compact()).await.unwrap();
+        assert!(done.bundled >= 103, "{done:?}");
+        // A month later.
+        for entry in files_below(&place.path("lake/_delta_log")) {
+            make_old(&entry, 31);
+        }
+        lake.vacuum(&vacuum(0)).await.unwrap();
+        let after = all_below(&place.path("lake"));
+        left.push(after.len());
+
+        // Nothing of it is lost.
+        let lake = place.lake().await;
+        let verified = clean(lake.verify(Verify::Deep).await.unwrap());
+        let logs = 3 * (round as u64 + 1);
+        assert_eq!(verified.batches, logs + 100 * (round as u64 + 1));
+        assert_eq!((verified.replaced, verified.orphans), (0, 0), "{after:?}");
+        assert_eq!(verified.file_rows, logs * ROWS);
+        let outcomes = place.sql(
+            "SELECT outcome, COUNT(*) AS objects FROM objects GROUP BY outcome ORDER BY outcome",
+        );
+        assert_eq!(
+            outcomes,
+            [
+                json!({"outcome": "ingested", "objects": logs}),
+                json!({"outcome": "skipped", "objects": 100 * (round + 1)}),
+            ]
+        );
+        assert_eq!(
+            place.sql("SELECT COUNT(*) AS records FROM coverage"),
+            [json!({"records": logs})]
+        );
+        // And nothing is read again.
+        let summary = place.ingest().await;
+        assert_eq!((summary.rows, summary.already_in), (0, logs));
+    }
+    assert_eq!(left[1], left[2], "as many after 309 commits as after 206");
+    assert!(left[2] < 30, "{left:?}");
+}
+
+#[tokio::test]
+async fn side_data_that_was_put_together_stays_for_readers_until_it_may_go() {
+    let place = Place::new();
+    let lake = lake_of(&place, 2).await;
+    note_objects(&lake, 0..10).await;
+    let side = || files_below(&place.path("lake/_flowscout"));
+    let (before, old) = (side(), lake.snapshot().await.unwrap());
+    let dry = Compact {
+        mode: Mode::DryRun,
+        ..compact()
+    };
+    assert_eq!(lake.compact(&dry).await.unwrap().bundled, 12);
+    assert_eq!(side(), before);
+    assert_eq!(lake.compact(&compact()).await.unwrap().bundled, 12);
+    assert_eq!(lake.compact(&compact()).await.unwrap().bundled, 0);
+    let bundled = side();
+    assert_eq!(bundled.len(), before.len() + 3, "objects, coverage, a list");
+
+    // Somebody may have read the ledger before there was a bundle.
+    let done = lake.vacuum(&vacuum(1)).await.unwrap();
+    assert_eq!(done.bundled.paths.len(), 0);
+    assert_eq!(side(), bundled);
+    let rows = |batches: Vec<RecordBatch>| batches.iter().map(RecordBatch::num_rows).sum::<usize>();
+    assert_eq!(rows(old.objects().await.unwrap()), 12);
+
+    // The bundle is of two days ago, and another of now.
+    for file in side() {
+        make_old(&file, 2);
+    }
+    note_objects(&lake, 10..20).await;
+    assert_eq!(lake.compact(&compact()).await.unwrap().bundled, 22);
+    let done = lake.vacuum(&vacuum(1)).await.unwrap();
+    // Objects of twelve batches and coverage of two, and their entries in the ledger; what was put together now stays.
+    assert_eq!(done.bundled.paths.len(), 12 + 2 + 12, "{:?}", done.bundled);
+    let lake = place.lake().await;
+    clean(lake.verify(Verify::Deep).await.unwrap());
+    let snapshot = lake.snapshot().await.unwrap();
+    assert_eq!(rows(snapshot.objects().await.unwrap()), 22);
+    assert_eq!(rows(snapshot.coverage().await.unwrap()), 2);
+}
+
+#[tokio::test]
+async fn of_two_who_put_the_same_side_data_together_one_counts() {
+    let place = Place::new();
+    let lake = lake_of(&place, 2).await;
+    note_objects(&lake, 0..30).await;
+    let other = place.lake().await;
+    let (compact, also) = (compact(), compact());
+    let (first, second) = tokio::join!(lake.compact(&compact), other.compact(&also));
+    assert_eq!(first.unwrap().bundled.max(second.unwrap().bundled), 32);
+    let lists = fs::read_dir(place.path("lake/_flowscout/bundled")).unwrap();
+    let lists = lists.count();
+    assert!((1..=2).contains(&lists), "{lists}");
+    let lake = place.lake().await;
+    let verified = clean(lake.verify(Verify::Deep).await.unwrap());
+    assert_eq!((verified.batches, verified.file_rows), (32, 2 * ROWS));
+}
+
+#[tokio::test]
+async fn a_bundle_that_is_gone_is_told() {
+    let place = Place::new();
+    let lake = lake_of(&place, 1).await;
+    note_objects(&lake, 0..9).await;
+    lake.compact(&compact()).await.unwrap();
+    lake.vacuum(&vacuum(0)).await.unwrap();
+    let bundles = place.path("lake/_flowscout/bundles");
+    fs::remove_dir_all(bundles).unwrap();
+    let problems = place
+        .lake()
+        .await
+        .verify(Verify::Counts)
+        .await
+        .unwrap()
+        .problems;
+    assert!(
+        problems[0].contains("_flowscout/bundles/000000000001-000000000010-"),
+        "{problems:?}"
+    );
+    let error = place.lake().await.append().await.unwrap_err().to_string();
+    assert!(error.contains("_flowscout/bundles/"), "{error}");
 }

@@ -3,9 +3,10 @@
 use std::process::Command;
 use std::time::Duration;
 
+use flowscout::lake::{Commit, Lake, LakeUri, ObjectRecord, Outcome};
 use serde_json::json;
 
-use crate::harness::{Ended, Place};
+use crate::harness::{Ended, Place, block_on};
 use crate::running::{Running, ago, cut, eventually, follow, key, rows, rows_in};
 use crate::s3_server::{Fault, Recorded, S3Server};
 
@@ -272,4 +273,73 @@ fn walk(folder: &std::path::Path, prefix: &str) -> usize {
         }
     }
     count
+}
+
+/// What a process needs that follows a bucket of ten million objects, all of which are in: printed, and held to what README says.
+///
+/// `cargo test --test it follow::memory -- --ignored --nocapture`
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "takes minutes: a lake of ten million objects is made"]
+fn memory_of_a_follower_of_ten_million_objects() {
+    const BATCHES: u64 = 100;
+    const OF_BATCH: u64 = 100_000;
+    let record = |number: u64| {
+        let (day, slot) = (number / 28_800, number % 28_800 / 100);
+        let at = chrono::DateTime::UNIX_EPOCH + chrono::TimeDelta::days(20_000 + day.cast_signed());
+        let at = at + chrono::TimeDelta::minutes(5 * slot.cast_signed());
+        ObjectRecord {
+            key: format!("s3://logs/{}", key(at, &format!("{number:08x}"))),
+            etag: format!(
+                "{:032x}",
+                u128::from(number) * 0x9e37_79b9_7f4a_7c15_f39c_0001
+            ),
+            size: 1_000_000,
+            rows: 0,
+            bad_lines: 0,
+            outcome: Outcome::Ingested,
+            reason: None,
+        }
+    };
+    let (place, s3) = (Place::new(), S3Server::with_bucket("logs"));
+    let uri = LakeUri::parse(place.path("lake").to_str().unwrap()).unwrap();
+    block_on(async move {
+        let lake = Lake::open_or_create(&uri).await.unwrap();
+        for batch in 0..BATCHES {
+            let mut append = lake.append().await.unwrap();
+            for number in batch * OF_BATCH..(batch + 1) * OF_BATCH {
+                append.note(record(number));
+            }
+            let Commit::Done(_) = append.commit().await.unwrap() else {
+                panic!("nobody else writes");
+            };
+        }
+    });
+    let tell = |when: &str, running: &Running| {
+        let megabytes = |field| running.kilobytes(field) * 1024 / 1_000_000;
+        let (now, peak) = (megabytes("VmRSS"), megabytes("VmHWM"));
+        let line = format!("{when}: {now} MB resident, {peak} MB at the peak\n");
+        std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).unwrap();
+        peak
+    };
+    for care in [None, Some(["lake", "compact", "--lake", "lake"])] {
+        if let Some(care) = care {
+            place.run(&care).ok();
+        }
+        let before = rows_in(&place);
+        s3.put("logs", &key(ago(1), &format!("{before:x}")), rows(10));
+        let running = follow(&place, &s3, "s3://logs", &[]);
+        // It knows all that is in before it looks at the first object, and takes its time.
+        while rows_in(&place) < before + 10 {
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        let when = if care.is_some() {
+            "after compact"
+        } else {
+            "as committed"
+        };
+        let peak = tell(when, &running);
+        assert!(peak < 400, "{peak}");
+        running.stop();
+    }
 }

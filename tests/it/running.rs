@@ -59,6 +59,15 @@ impl Running {
         }
     }
 
+    /// A number of kilobytes that the system knows of it, such as `VmRSS`.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn kilobytes(&self, field: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let words = line.unwrap().split_whitespace();
+        words.rev().nth(1).unwrap().parse().unwrap()
+    }
+
     /// What it has written so far.
     pub(crate) fn stderr(&self) -> String {
         self.stderr.lock().unwrap().clone()

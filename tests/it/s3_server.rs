@@ -30,6 +30,7 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::task::{JoinHandle, JoinSet};
 
 pub(crate) const ACCESS_KEY: &str = "AKIDEXAMPLE";
 pub(crate) const SECRET_KEY: &str = "wJalrXUtnFEMI-EXAMPLE";
@@ -46,6 +47,8 @@ const CHUNK: usize = 64 * 1024;
 pub(crate) struct S3Server {
     store: Store,
     address: SocketAddr,
+    service: S3Service,
+    listening: Mutex<Option<JoinHandle<()>>>,
     runtime: Option<Runtime>,
 }
 
@@ -68,7 +71,9 @@ pub(crate) struct Recorded {
 /// Makes requests fail.
 #[derive(Debug, Clone)]
 pub(crate) struct Fault {
-    operation: &'static str,
+    /// Any, if none is named.
+    operation: Option<&'static str>,
+    bucket: Option<String>,
     key: Option<String>,
     effect: Effect,
     times: usize,
@@ -96,6 +101,12 @@ enum Effect {
     },
     /// The answer promises more than the body has.
     WrongLength,
+    /// No answer, ever.
+    Silence,
+    /// The body stops after so many bytes, and the connection stays.
+    StallBody {
+        after: usize,
+    },
 }
 
 /// Called when a request of some number comes in; the request gets no answer.
@@ -140,6 +151,25 @@ impl Fault {
         Self::new("GetObject", Effect::WrongLength)
     }
 
+    /// Takes the request and never answers.
+    pub(crate) fn silence(operation: &'static str) -> Self {
+        Self::new(operation, Effect::Silence)
+    }
+
+    /// Sends so many bytes of the body of a `GetObject`, and then nothing more.
+    pub(crate) fn stall_body(after: usize) -> Self {
+        Self::new("GetObject", Effect::StallBody { after })
+    }
+
+    /// Answers with this error to whatever is asked of a bucket.
+    pub(crate) fn refuse_all(bucket: &str, code: &'static str, status: u16) -> Self {
+        Self {
+            operation: None,
+            bucket: Some(bucket.to_owned()),
+            ..Self::new("", Effect::Refuse { code, status })
+        }
+    }
+
     /// Only for this object, or listings of this prefix.
     pub(crate) fn on(self, key: impl Into<String>) -> Self {
         Self {
@@ -155,7 +185,8 @@ impl Fault {
 
     fn new(operation: &'static str, effect: Effect) -> Self {
         Self {
-            operation,
+            operation: Some(operation),
+            bucket: None,
             key: None,
             effect,
             times: usize::MAX,
@@ -189,12 +220,34 @@ impl S3Server {
             .set_nonblocking(true)
             .expect("a socket that does not block");
         let address = listener.local_addr().expect("bound");
-        runtime.spawn(serve(listener, service));
+        let listening = runtime.spawn(serve(listener, service.clone()));
         Self {
             store,
             address,
+            service,
+            listening: Mutex::new(Some(listening)),
             runtime: Some(runtime),
         }
+    }
+
+    /// Breaks all connections and lets nobody connect, until it [comes back](Self::come_back).
+    pub(crate) fn go_away(&self) {
+        let listening = self.listening.lock().unwrap().take();
+        listening.expect("it is there").abort();
+        // The socket is closed when the task has been dropped.
+        while std::net::TcpStream::connect(self.address).is_ok() {
+            std::thread::yield_now();
+        }
+    }
+
+    pub(crate) fn come_back(&self) {
+        let listener = std::net::TcpListener::bind(self.address).expect("nobody took the port");
+        listener
+            .set_nonblocking(true)
+            .expect("a socket that does not block");
+        let runtime = self.runtime.as_ref().expect("it runs until it is dropped");
+        let listening = runtime.spawn(serve(listener, self.service.clone()));
+        *self.listening.lock().unwrap() = Some(listening);
     }
 
     /// Starts a server with one bucket in [`REGION`].
@@ -402,9 +455,12 @@ pub(crate) fn credentials(access_key: &str, secret_key: &str) -> SharedCredentia
 async fn serve(listener: std::net::TcpListener, service: S3Service) {
     let listener = TcpListener::from_std(listener).expect("a listener");
     let http = Arc::new(auto::Builder::new(TokioExecutor::new()));
+    // They end with this.
+    let mut connections = JoinSet::new();
     while let Ok((socket, _)) = listener.accept().await {
         let (http, service) = (Arc::clone(&http), service.clone());
-        tokio::spawn(async move {
+        while connections.try_join_next().is_some() {}
+        connections.spawn(async move {
             let _ = http.serve_connection(TokioIo::new(socket), service).await;
         });
     }
@@ -481,6 +537,7 @@ struct Disturbance {
     cut_after: Option<usize>,
     pieces: Option<(usize, Duration)>,
     wrong_length: bool,
+    stall_after: Option<usize>,
     fail_afterwards: Option<S3Error>,
 }
 
@@ -552,8 +609,12 @@ impl Store {
             }
             let mut effects = Vec::new();
             for fault in &mut inner.faults {
-                if fault.operation == operation
+                if fault.operation.is_none_or(|wanted| wanted == operation)
                     && fault.times > 0
+                    && fault
+                        .bucket
+                        .as_deref()
+                        .is_none_or(|wanted| wanted == bucket)
                     && fault.key.as_deref().is_none_or(|wanted| wanted == key)
                 {
                     fault.times -= usize::from(fault.times != usize::MAX);
@@ -573,6 +634,8 @@ impl Store {
                 Effect::Delay(pause) => tokio::time::sleep(pause).await,
                 Effect::Trickle { piece, pause } => disturbance.pieces = Some((piece, pause)),
                 Effect::WrongLength => disturbance.wrong_length = true,
+                Effect::Silence => return futures::future::pending().await,
+                Effect::StallBody { after } => disturbance.stall_after = Some(after),
             }
         }
         Ok(disturbance)
@@ -781,9 +844,10 @@ impl S3 for Store {
             }
         };
         let promised = body.len() + usize::from(disturbance.wrong_length) * 10;
-        let body = match disturbance.pieces {
-            Some((piece, pause)) => trickle(body, piece, pause),
-            None => stream(body, disturbance.cut_after),
+        let body = match (disturbance.pieces, disturbance.stall_after) {
+            (Some((piece, pause)), _) => trickle(body, piece, pause),
+            (None, Some(after)) => stall(body, after),
+            (None, None) => stream(body, disturbance.cut_after),
         };
         Ok(S3Response::new(GetObjectOutput {
             content_length: i64::try_from(promised).ok(),
@@ -1041,6 +1105,12 @@ fn stream(body: Bytes, cut_after: Option<usize>) -> StreamingBlob {
             part
         }),
     )
+}
+
+fn stall(body: Bytes, after: usize) -> StreamingBlob {
+    let sent = body.slice(..after.min(body.len()));
+    let sent = futures::stream::iter([Ok::<_, std::io::Error>(sent)]);
+    StreamingBlob::wrap(sent.chain(futures::stream::pending()))
 }
 
 fn trickle(body: Bytes, piece: usize, pause: Duration) -> StreamingBlob {

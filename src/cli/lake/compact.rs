@@ -62,9 +62,22 @@ fn size(text: &str) -> Result<u64, String> {
 }
 
 fn table(compacted: &Compacted, mode: Mode) -> String {
-    if compacted.groups.is_empty() {
-        return "Nothing to compact.\n".to_owned();
+    let mut text = match (compacted.groups.is_empty(), compacted.bundled) {
+        (true, 0) => return "Nothing to compact.\n".to_owned(),
+        (true, _) => String::new(),
+        (false, _) => files_table(compacted, mode),
+    };
+    if compacted.bundled > 0 {
+        let batches = human_count(compacted.bundled);
+        text.push_str(&match mode {
+            Mode::DryRun => format!("The side data of {batches} batches would be put together.\n"),
+            Mode::Apply => format!("The side data of {batches} batches was put together.\n"),
+        });
     }
+    text
+}
+
+fn files_table(compacted: &Compacted, mode: Mode) -> String {
     let rows = compacted.groups.iter().map(|group| {
         vec![
             date(group),
@@ -115,6 +128,7 @@ fn as_json(compacted: &Compacted, mode: Mode) -> Value {
         "groups": groups,
         "files": compacted.files,
         "bytes": compacted.bytes,
+        "bundled": compacted.bundled,
         "overtaken": compacted.overtaken,
         "checkpoint": compacted.checkpoint,
     })

@@ -44,11 +44,12 @@ pub(super) async fn run(args: VacuumArgs, printer: &Printer) -> anyhow::Result<O
 }
 
 /// The kinds of files, in words and for programs.
-fn kinds(vacuumed: &Vacuumed) -> [(&'static str, &'static str, &Deletions); 4] {
+fn kinds(vacuumed: &Vacuumed) -> [(&'static str, &'static str, &Deletions); 5] {
     [
         ("replaced or expired", "replaced", &vacuumed.replaced),
         ("of no commit", "orphans", &vacuumed.orphans),
         ("side data of no commit", "side", &vacuumed.side),
+        ("put together by now", "bundled", &vacuumed.bundled),
         ("half-written", "staging", &vacuumed.staging),
     ]
 }

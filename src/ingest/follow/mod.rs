@@ -26,7 +26,6 @@ use super::pause::Trouble;
 use super::run::{Room, Run};
 use super::summary::{IngestSummary, MessageCounts};
 use super::{Ingest, IngestError, Progress};
-use crate::lake::LakeError;
 use crate::source::queue::Queue;
 use crate::source::{Outlook, Selection, Source};
 use crate::telemetry::{self, Retried};
@@ -72,7 +71,7 @@ pub struct Pace {
     pub look_back: Duration,
     /// Between two looks at everything.
     pub sweep: Duration,
-    /// How long trouble with credentials or the clock is borne.
+    /// How long trouble with credentials or the clock is borne, with those of the lake too.
     pub patience: Duration,
 }
 
@@ -143,7 +142,7 @@ pub(super) async fn follow(
         };
         // A feed has borne what it could of its own trouble; the lake's is borne here.
         let outlook = match &error {
-            IngestError::Lake(error) => of_lake(error),
+            IngestError::Lake(error) => error.outlook(),
             IngestError::Source(_) | IngestError::Queue(_) => Outlook::Stays,
         };
         let Some(pause) = trouble.pause(outlook) else {
@@ -158,14 +157,6 @@ pub(super) async fn follow(
     }
     summary.deferred = following.later.into_notes();
     Ok(summary)
-}
-
-fn of_lake(error: &LakeError) -> Outlook {
-    if error.passes() {
-        Outlook::Passes
-    } else {
-        Outlook::Stays
-    }
 }
 
 /// An error with its causes on one line.

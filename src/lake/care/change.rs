@@ -69,7 +69,8 @@ impl<'l> Change<'l> {
     /// # Errors
     /// It did not land, or, if it is the commit itself that got no answer, that is not known. Files stay then: they may be in.
     pub(super) async fn commit(self) -> Result<Landed, LakeError> {
-        if let Err(error) = land::refuse_old(&self.lake.inner.place, &self.added) {
+        let begun = self.added.iter().map(|file| file.begun).min();
+        if let Err(error) = land::refuse_old(&self.lake.inner.place, begun) {
             self.delete().await;
             return Err(error);
         }

@@ -63,6 +63,8 @@ pub struct Compacted {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Batches whose side data was put together, or would be.
+    pub bundled: u64,
     /// Groups that somebody else changed meanwhile.
     pub overtaken: u64,
     /// The version of the checkpoint that was written at the end, if one was due.
@@ -70,7 +72,7 @@ pub struct Compacted {
 }
 
 impl Lake {
-    /// Makes few files of many small ones, date by date. Safe beside whoever ingests, compacts or expires at the same time.
+    /// Makes few files of many small ones: data date by date, and what lies beside it batch by batch. Safe beside whoever ingests, compacts or expires at the same time.
     ///
     /// # Errors
     /// A file cannot be read or written. What was committed by then is in; nothing is half done.
@@ -80,6 +82,7 @@ impl Lake {
             let overtaken_before = done.overtaken;
             self.compact_once(compact, &mut done).await?;
             if done.overtaken == overtaken_before {
+                done.bundled = self.bundle(compact.mode).await?;
                 if compact.mode == Mode::Apply {
                     done.checkpoint = checkpoint::write_if_due(self).await?;
                 }

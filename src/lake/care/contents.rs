@@ -47,9 +47,21 @@ pub(super) async fn data_files(place: &Place) -> Result<Vec<Found>, LakeError> {
     Ok(listed.into_iter().flatten().collect())
 }
 
-/// The side data of all attempts, in or not.
-pub(super) async fn batches(place: &Place) -> Result<Vec<Found>, LakeError> {
-    below(place, place.path(&format!("{SIDE}/batches"))).await
+/// What lies in one of the folders beside the table, behind `after`, whether it counts or not.
+pub(super) async fn side(
+    place: &Place,
+    folder: &str,
+    after: &str,
+) -> Result<Vec<Found>, LakeError> {
+    let folder = place.path(&format!("{SIDE}/{folder}"));
+    let offset = if after.is_empty() {
+        folder.clone()
+    } else {
+        folder.clone().join(after)
+    };
+    let listing = place.store.list_with_offset(Some(&folder), &offset);
+    let found = listing.map_ok(Found::from).try_collect().await;
+    found.map_err(place.failed("list", &folder))
 }
 
 /// What killed probes left.

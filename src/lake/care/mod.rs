@@ -2,11 +2,12 @@
 //!
 //! | What | Changes | Beside ingest, and beside itself |
 //! |---|---|---|
-//! | [`Lake::compact`] | small files of a day for larger ones, the same rows | lands on a version in which all of them are still there, or not at all |
+//! | [`Lake::compact`] | small files of a day for larger ones, the same rows; side data of many batches put together | lands on a version in which all of them are still there, or not at all |
 //! | [`Lake::expire`] | old days out of the table | the same |
 //! | [`Lake::vacuum`] | deletes what no version needs that somebody may still read | leaves alone what is younger than any commit to come |
 //! | [`Lake::verify`] | nothing | reads one version |
 
+mod bundle;
 mod change;
 mod checkpoint;
 mod compact;

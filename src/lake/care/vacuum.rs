@@ -6,6 +6,7 @@
 //! | files that were replaced or have expired | it is no longer ago than `retain` |
 //! | data files that no commit has | they are younger than `retain` |
 //! | side data of attempts that are not in | it is younger than `retain` |
+//! | side data and ledger of batches in bundles, and bundles that were replaced | that they are is no longer ago than `retain` |
 //! | half-written files in a folder, probes | they are younger than `retain` |
 //!
 //! First it lists, then it reads the log: what was committed before that is known, and what is older than `retain` is not committed
@@ -13,6 +14,7 @@
 //! bucket wants a lifecycle rule for those.
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -23,8 +25,10 @@ use object_store::path::Path;
 
 use super::contents::{self, Found, Staging};
 use super::{Mode, checkpoint};
+use crate::lake::place::Place;
+use crate::lake::progress::{self, Batches};
 use crate::lake::snapshot::LakeSnapshot;
-use crate::lake::{Lake, LakeError, land, table};
+use crate::lake::{Lake, LakeError, SIDE, bundle, land, table};
 
 /// What is to be deleted.
 #[derive(Debug, Clone)]
@@ -67,6 +71,8 @@ pub struct Vacuumed {
     pub orphans: Deletions,
     /// Objects, coverage and bad lines of attempts that are not in, and what killed probes left.
     pub side: Deletions,
+    /// Side data of batches that lies in bundles too, their entries in the ledger, and bundles that were replaced.
+    pub bundled: Deletions,
     /// Half-written files of a folder.
     pub staging: Deletions,
     /// The version of the checkpoint that was written, if one was due.
@@ -83,27 +89,19 @@ impl Lake {
     pub async fn vacuum(&self, vacuum: &Vacuum) -> Result<Vacuumed, LakeError> {
         let place = &self.inner.place;
         let cutoff = self.cutoff(vacuum).await?;
-        let (data, batches, probes) = futures::try_join!(
-            contents::data_files(place),
-            contents::batches(place),
-            contents::probes(place)
-        )?;
+        let (data, probes) =
+            futures::try_join!(contents::data_files(place), contents::probes(place))?;
+        let side = SideData::list(place, cutoff).await?;
         // Publishes what a killed writer left, so that the log's entries are not needed to know who won.
         self.catch_up().await?;
         let snapshot = self.snapshot().await?;
         let mut plan = Vacuumed::default();
         let mut doomed = self.doomed_data(&snapshot, data, cutoff, &mut plan).await?;
-        let won: HashSet<&str> = snapshot
-            .attempts()
-            .map(|attempts| attempts.values().map(String::as_str).collect())
-            .unwrap_or_default();
-        for found in batches.into_iter().chain(probes) {
-            let attempt = found.location.parts().rev().nth(1);
-            let is_in = attempt.is_some_and(|attempt| won.contains(attempt.as_ref()));
-            if !is_in && found.modified < cutoff {
-                plan.side.push(place.inside(&found.location), found.size);
-                doomed.push(found.location);
-            }
+        let batches = self.batches_now().await?;
+        doomed.extend(side.doomed(place, &batches, cutoff, &mut plan));
+        for found in probes.into_iter().filter(|found| found.modified < cutoff) {
+            plan.side.push(place.inside(&found.location), found.size);
+            doomed.push(found.location);
         }
         let staging = self.staging(cutoff).await?;
         for file in &staging {
@@ -194,6 +192,7 @@ impl Lake {
 
     async fn delete(&self, doomed: Vec<Path>, staging: Vec<Staging>) -> Result<(), LakeError> {
         let place = &self.inner.place;
+        let folders = self.emptied(&doomed);
         let locations = stream::iter(doomed).map(Ok).boxed();
         let mut deleted = place.store.delete_stream(locations);
         while let Some(result) = deleted.next().await {
@@ -215,8 +214,136 @@ impl Lake {
                 }
             }
         }
+        for folder in folders {
+            // One that is not empty stays, as it should.
+            tokio::fs::remove_dir(folder).await.ok();
+        }
         Ok(())
     }
+
+    /// Folders of side data that may be empty when these are deleted: a bucket has none.
+    fn emptied(&self, doomed: &[Path]) -> HashSet<PathBuf> {
+        let place = &self.inner.place;
+        let Some(root) = place.folder_path() else {
+            return HashSet::new();
+        };
+        let of_side = doomed
+            .iter()
+            .map(|location| place.inside(location))
+            .filter(|path| path.starts_with(SIDE) && path.ends_with(".parquet"));
+        of_side
+            .filter_map(|path| Some(root.join(path).parent()?.to_owned()))
+            .collect()
+    }
+}
+
+/// What lies beside the table, as it was listed before the log was read.
+struct SideData {
+    batches: Vec<Found>,
+    ledger: Vec<Found>,
+    bundles: Vec<Found>,
+    lists: Vec<Found>,
+    /// Batches up to this one lie in bundles since before the cutoff: nobody reads them elsewhere any more.
+    settled: i64,
+    /// The number of the list that says so; those before it are not read any more.
+    settled_by: i64,
+    /// Names of bundles in that list or a later one.
+    in_use: HashSet<String>,
+}
+
+impl SideData {
+    async fn list(place: &Place, cutoff: DateTime<Utc>) -> Result<Self, LakeError> {
+        let (batches, ledger, bundles, lists) = futures::try_join!(
+            contents::side(place, "batches", ""),
+            contents::side(place, "ledger", ""),
+            contents::side(place, bundle::BUNDLES, ""),
+            contents::side(place, bundle::BUNDLED, ""),
+        )?;
+        let mut side = Self {
+            batches,
+            ledger,
+            bundles,
+            lists,
+            settled: 0,
+            settled_by: 0,
+            in_use: HashSet::new(),
+        };
+        let old = side.lists.iter().filter(|found| found.modified < cutoff);
+        side.settled_by = old.filter_map(number).max().unwrap_or(0);
+        let numbers: Vec<i64> = side.lists.iter().filter_map(number).collect();
+        for number in numbers {
+            if number < side.settled_by {
+                continue;
+            }
+            let Some(list) = bundle::read(place, number).await? else {
+                continue;
+            };
+            if number == side.settled_by {
+                side.settled = list.last();
+            }
+            side.in_use
+                .extend(list.list.into_iter().map(|bundle| bundle.name));
+        }
+        Ok(side)
+    }
+
+    /// What of it is deleted, where these batches are in.
+    fn doomed(
+        self,
+        place: &Place,
+        in_table: &Batches,
+        cutoff: DateTime<Utc>,
+        plan: &mut Vacuumed,
+    ) -> Vec<Path> {
+        let won: HashSet<&str> = in_table.attempts.values().map(String::as_str).collect();
+        let bundled = in_table.bundles.last();
+        let mut doomed = Vec::new();
+        let mut doom = |found: Found, of_kind: &mut Deletions| {
+            of_kind.push(place.inside(&found.location), found.size);
+            doomed.push(found.location);
+        };
+        for found in self.batches {
+            let attempt = folder_name(&found).unwrap_or_default();
+            let batch = progress::batch_of(&attempt);
+            if batch.is_some_and(|batch| batch <= self.settled) {
+                doom(found, &mut plan.bundled);
+            } else if batch.is_none_or(|batch| batch > bundled)
+                && !won.contains(attempt.as_str())
+                && found.modified < cutoff
+            {
+                doom(found, &mut plan.side);
+            }
+        }
+        for found in self.ledger {
+            let batch = found.location.filename().and_then(progress::batch_of);
+            if batch.is_some_and(|batch| batch <= self.settled) {
+                doom(found, &mut plan.bundled);
+            }
+        }
+        for found in self.bundles {
+            let is_in_use = folder_name(&found).is_some_and(|name| self.in_use.contains(&name));
+            if !is_in_use && found.modified < cutoff {
+                doom(found, &mut plan.bundled);
+            }
+        }
+        for found in self.lists {
+            if number(&found).is_some_and(|number| number < self.settled_by) {
+                doom(found, &mut plan.bundled);
+            }
+        }
+        doomed
+    }
+}
+
+/// The number of a list of bundles.
+fn number(found: &Found) -> Option<i64> {
+    bundle::number_of(found.location.filename()?)
+}
+
+/// The name of the folder that something lies in.
+pub(super) fn folder_name(found: &Found) -> Option<String> {
+    let name = found.location.parts().rev().nth(1);
+    name.map(|name| name.as_ref().to_owned())
 }
 
 /// When files were taken out of the table, as far as the log remembers.

@@ -11,7 +11,8 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 
 use super::{contents, deep, vacuum};
-use crate::lake::progress::{self, Outcome, Told};
+use crate::lake::bundle::{self, Bundle};
+use crate::lake::progress::{self, Batches, Outcome, Told};
 use crate::lake::side::{self, Side};
 use crate::lake::snapshot::LakeSnapshot;
 use crate::lake::{Lake, LakeError, table};
@@ -46,7 +47,7 @@ pub struct Verified {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Files that were replaced or have expired, and are still there for who reads an older version.
+    /// Files that were replaced, put together or have expired, and are still there for who reads an older version.
     pub replaced: u64,
     /// Data files and side data that nothing refers to, of writers that were killed or are at work.
     pub orphans: u64,
@@ -102,7 +103,7 @@ impl Lake {
         let expired = table::expired_rows(&table).await.map_err(failed())?;
         let mut verified = Verified {
             version: snapshot.version(),
-            batches: told.won.len() as u64,
+            batches: u64::try_from(told.batches.last()).unwrap_or_default(),
             expired_rows: u64::try_from(expired).unwrap_or_default(),
             ..Verified::default()
         };
@@ -136,7 +137,7 @@ impl Lake {
         table: &deltalake_core::DeltaTable,
         problems: &mut Problems,
     ) -> Result<Told, LakeError> {
-        let told = match progress::attempts(&self.inner.place, table, 0).await {
+        let told = match progress::batches(&self.inner.place, table, Batches::default()).await {
             Ok(told) => told,
             Err(LakeError::Damaged { what, .. }) => {
                 problems.push(what);
@@ -162,9 +163,9 @@ impl Lake {
     ) -> Result<HashMap<String, u64>, LakeError> {
         let mut sources = HashMap::new();
         let mut last: HashMap<String, Outcome> = HashMap::new();
-        for attempt in told.won.values() {
+        for folder in told.batches.folders() {
             for side in Side::ALL {
-                let read = side::read(&self.inner.place, attempt, side, None).await;
+                let read = side::read(&self.inner.place, &folder, side, None).await;
                 let batches = match read {
                     Ok(batches) => batches,
                     Err(error @ (LakeError::Damaged { .. } | LakeError::Parquet { .. })) => {
@@ -185,7 +186,7 @@ impl Lake {
                             verified.object_rows += rows;
                             if sources.insert(key.clone(), rows).is_some() {
                                 problems.push(format!(
-                                    "`{key}` is in twice, the second time by batch `{attempt}`"
+                                    "`{key}` is in twice, the second time by `{folder}`"
                                 ));
                             }
                         }
@@ -212,8 +213,11 @@ impl Lake {
         problems: &mut Problems,
     ) -> Result<(), LakeError> {
         let place = &self.inner.place;
-        let (data, batches) =
-            futures::try_join!(contents::data_files(place), contents::batches(place))?;
+        let (data, batches, bundles) = futures::try_join!(
+            contents::data_files(place),
+            contents::side(place, "batches", ""),
+            contents::side(place, bundle::BUNDLES, ""),
+        )?;
         let mut there: HashMap<_, _> = data
             .into_iter()
             .map(|found| (found.location, found.size))
@@ -236,13 +240,24 @@ impl Lake {
         let (old, orphans): (Vec<_>, Vec<_>) = there
             .into_keys()
             .partition(|location| replaced.contains_key(location));
-        let won: HashSet<&str> = told.won.values().map(String::as_str).collect();
-        let abandoned = batches.iter().filter(|found| {
-            let attempt = found.location.parts().rev().nth(1);
-            !attempt.is_some_and(|attempt| won.contains(attempt.as_ref()))
+        let in_use: HashSet<String> = told.batches.folders().collect();
+        let bundled = told.batches.bundles.last();
+        // Whoever is at work writes behind what is put together.
+        let last = |name: &str| {
+            let bundle = Bundle::parse(name).map(|bundle| bundle.last);
+            bundle.or_else(|| progress::batch_of(name))
+        };
+        let unused = batches.iter().chain(&bundles).filter(|found| {
+            let path = place.inside(&found.location);
+            path.rsplit_once('/')
+                .is_none_or(|(folder, _)| !in_use.contains(folder))
         });
-        verified.replaced = old.len() as u64;
-        verified.orphans = (orphans.len() + abandoned.count()) as u64;
+        let (put_together, abandoned): (Vec<_>, Vec<_>) = unused.partition(|found| {
+            let name = vacuum::folder_name(found).unwrap_or_default();
+            last(&name).is_some_and(|last| last <= bundled)
+        });
+        verified.replaced = (old.len() + put_together.len()) as u64;
+        verified.orphans = (orphans.len() + abandoned.len()) as u64;
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::error::Error;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use super::Bucket;
-use crate::source::SourceError;
+use crate::source::{SourceError, is_about_credentials, is_about_the_clock};
 
 /// What was asked for when it failed.
 #[derive(Debug, Clone, Copy)]
@@ -49,21 +49,8 @@ impl Explain for Bucket {
                 bucket,
                 endpoint: self.endpoint.clone(),
             },
-            ("RequestTimeTooSkewed" | "RequestExpired", ..) => {
-                SourceError::ClockSkew { location, message }
-            }
-            (
-                "InvalidAccessKeyId"
-                | "SignatureDoesNotMatch"
-                | "InvalidToken"
-                | "ExpiredToken"
-                | "ExpiredTokenException"
-                | "TokenRefreshRequired"
-                | "InvalidSecurity"
-                | "InvalidClientTokenId"
-                | "UnrecognizedClientException",
-                ..,
-            ) => SourceError::BadCredentials {
+            (code, ..) if is_about_the_clock(code) => SourceError::ClockSkew { location, message },
+            (known, ..) if is_about_credentials(known) => SourceError::BadCredentials {
                 location,
                 code,
                 message,

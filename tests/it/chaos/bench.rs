@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use flowscout::lake::{Lake, LakeUri, Verify};
@@ -100,6 +101,17 @@ impl Bench {
                 stderr,
             }),
         }
+    }
+
+    /// Runs a command of which the request of this number is never answered; nothing if it makes fewer.
+    pub(crate) fn run_unanswered(&self, arguments: &[&str], request: usize) -> Option<Ended> {
+        let was_asked = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&was_asked);
+        self.server
+            .at_request(request, move || asked.store(true, Ordering::SeqCst));
+        let ended = self.run(arguments);
+        self.server.clear_hook();
+        was_asked.load(Ordering::SeqCst).then_some(ended)
     }
 
     /// How many rows there are, by the log.

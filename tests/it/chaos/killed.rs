@@ -58,13 +58,51 @@ fn an_expiry_may_die_at_any_request() {
 }
 
 #[test]
+fn a_compaction_may_die_while_it_puts_side_data_together() {
+    let bench = Bench::with_batches(10);
+    let before = bench.server.kept();
+    bench.server.forget_requests();
+    bench.run(COMPACT).ok();
+    // What was read is written anew after the files of all days have been.
+    let requests = bench.server.requests();
+    let writes: Vec<usize> = (1..=requests.len())
+        .filter(|number| requests[number - 1].operation == "PutObject")
+        .collect();
+    let of_bundle = |number: &&usize| requests[*number - 1].key.contains("_flowscout/bundle");
+    assert_eq!(writes.iter().filter(of_bundle).count(), 3);
+    let expected = bench.rows();
+    let mut kills = 0;
+    for write in writes.iter().filter(of_bundle) {
+        // Also right behind it.
+        for request in [*write, write + 1] {
+            bench.server.put_back(&before);
+            if let Run::Killed = bench.run_until(COMPACT, request) {
+                kills += 1;
+            }
+            assert_eq!(bench.rows(), expected, "killed at request {request}");
+            bench.run(COMPACT).ok();
+            bench.run(VACUUM).ok();
+            bench.run(INGEST).ok();
+            assert_eq!(bench.rows(), expected, "killed at request {request}");
+        }
+    }
+    assert!(kills > 3, "{kills}");
+    tell("compact killed while it puts side data together", kills);
+}
+
+#[test]
 fn a_vacuum_may_die_at_any_request() {
-    let bench = Bench::with_batches(2);
+    let bench = Bench::with_batches(10);
     bench.run(COMPACT).ok();
     let before = bench.server.keys("lake").len();
     at_every_request("vacuum", &bench, VACUUM);
     let after = bench.server.keys("lake").len();
-    assert_eq!(after, before - 6, "two files each of three days");
+    let of_each_batch = 3 + 2 + 1;
+    assert_eq!(
+        after,
+        before - 10 * of_each_batch,
+        "a file for each of three days, objects and coverage, an entry in the ledger"
+    );
 }
 
 #[test]

@@ -7,6 +7,7 @@
 mod bench;
 mod folder;
 mod killed;
+mod outage;
 mod storage;
 mod together;
 

@@ -1,10 +1,11 @@
 //! Storage that fails: errors, late and cut answers, commits of which nobody says whether they landed, full disks.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::bench::{Bench, COMPACT, EXPIRE, INGEST};
-use super::tell;
+use super::{is_long, tell};
 use crate::care::{ROWS, clean, log};
 use crate::harness::{Ended, Place, block_on};
 use crate::s3_server::Fault;
@@ -113,6 +114,73 @@ fn every_command_gets_over_every_fault_of_the_storage() {
     }
     let count = faults(commit).len();
     tell("faults of the storage, times three commands", count * 3);
+}
+
+/// Tries a command again and again, each time with another of its requests never answered, several at a time: they do nothing but wait.
+fn at_every_request(name: &str, batches: usize, command: &[&str]) {
+    let undisturbed = || {
+        let bench = Bench::with_batches(batches);
+        (batches..batches + 2).for_each(|number| bench.put_log(number));
+        bench
+    };
+    let bench = undisturbed();
+    bench.server.forget_requests();
+    bench.run(command).ok();
+    let requests = bench.server.requests().len();
+    let expected = bench.rows();
+    let tried = AtomicUsize::new(0);
+    let next = AtomicUsize::new(1);
+    // Each costs half a minute of waiting; in the short form every fourth stands for its neighbours.
+    let step = if is_long() { 1 } else { 4 };
+    let work = || {
+        loop {
+            let request = next.fetch_add(step, Ordering::SeqCst);
+            if request > requests {
+                return;
+            }
+            let bench = undisturbed();
+            let Some(ended) = bench.run_unanswered(command, request) else {
+                continue;
+            };
+            let said = &ended.stderr;
+            assert_eq!(ended.code, Some(0), "{name}, request {request}: {said}");
+            assert_eq!(bench.rows(), expected, "{name}, request {request}");
+            tried.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    std::thread::scope(|scope| {
+        (0..16).for_each(|_| _ = scope.spawn(work));
+    });
+    let tried = tried.into_inner();
+    assert!(tried > 5, "{tried} requests are too few to be true");
+    tell(&format!("{name}, a request never answered"), tried);
+}
+
+#[test]
+fn an_ingest_gets_over_any_request_that_is_never_answered() {
+    at_every_request("first ingest", 0, INGEST);
+}
+
+#[test]
+fn a_compaction_gets_over_any_request_that_is_never_answered() {
+    at_every_request("compact", 2, COMPACT);
+}
+
+#[test]
+fn bodies_that_stand_still_are_taken_up_again() {
+    for (name, command) in [("ingest", INGEST), ("compact", COMPACT)] {
+        let bench = Bench::with_batches(2);
+        bench.put_log(2);
+        let before = bench.server.kept();
+        bench.run(command).ok();
+        let expected = bench.rows();
+        bench.server.put_back(&before);
+        bench.server.inject(Fault::stall_body(100).times(2));
+        let ended = bench.run(command);
+        assert_eq!(ended.code, Some(0), "{name}: {}", ended.stderr);
+        assert_eq!(bench.rows(), expected, "{name}");
+    }
+    tell("bodies that stop and never end, times two commands", 4);
 }
 
 /// Runs the binary with a limit to the size of its files. `trap` decides whether it is told, or dies.
