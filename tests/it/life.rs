@@ -246,7 +246,9 @@ fn a_finding_cites_its_route_and_a_statement_that_shows_its_records() {
 fn findings_are_given_as_ocsf_detection_findings() {
     let place = place();
     ingest(&place, "1", &[call("192.0.2.1", "2026-03-10T08:00:00Z")]);
-    let rows = since_last(&place, &["--format", "ocsf", "--records", "3"]).ok().rows();
+    let rows = since_last(&place, &["--format", "ocsf", "--records", "3"])
+        .ok()
+        .rows();
     let [event] = &rows[..] else {
         panic!("{rows:?}")
     };
