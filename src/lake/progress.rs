@@ -168,7 +168,7 @@ impl Batches {
     }
 
     /// As of a version of the table whose last batch is `last`; nothing, where that cannot be told from these.
-    fn as_of(mut self, last: i64) -> Option<Self> {
+    fn up_to(mut self, last: i64) -> Option<Self> {
         self.attempts.split_off(&(last + 1));
         (self.last() <= last).then_some(self)
     }
@@ -221,7 +221,7 @@ pub(super) async fn batches(
     let last = table::last_batch(table)
         .await
         .map_err(table::failed(place, "read"))?;
-    let mut batches = known.as_of(last).unwrap_or_default();
+    let mut batches = known.up_to(last).unwrap_or_default();
     let newest = bundle::newest(place, last, &batches.bundles).await?;
     batches.attempts = batches.attempts.split_off(&(newest.list.last() + 1));
     batches.bundles = newest.list;
