@@ -315,31 +315,18 @@ fn memory_of_a_follower_of_ten_million_objects() {
             };
         }
     });
-    let tell = |when: &str, running: &Running| {
-        let megabytes = |field| running.kilobytes(field) * 1024 / 1_000_000;
-        let (now, peak) = (megabytes("VmRSS"), megabytes("VmHWM"));
-        let line = format!("{when}: {now} MB resident, {peak} MB at the peak\n");
-        std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).unwrap();
-        peak
-    };
-    for care in [None, Some(["lake", "compact", "--lake", "lake"])] {
-        if let Some(care) = care {
-            place.run(&care).ok();
-        }
-        let before = rows_in(&place);
-        s3.put("logs", &key(ago(1), &format!("{before:x}")), rows(10));
-        let running = follow(&place, &s3, "s3://logs", &[]);
-        // It knows all that is in before it looks at the first object, and takes its time.
-        while rows_in(&place) < before + 10 {
-            std::thread::sleep(Duration::from_secs(1));
-        }
-        let when = if care.is_some() {
-            "after compact"
-        } else {
-            "as committed"
-        };
-        let peak = tell(when, &running);
-        assert!(peak < 400, "{peak}");
-        running.stop();
+    // The batches are larger than any ingest makes: what a follower reads is what is left of smaller ones.
+    place.run(&["lake", "compact", "--lake", "lake"]).ok();
+    s3.put("logs", &key(ago(1), "a"), rows(10));
+    let running = follow(&place, &s3, "s3://logs", &[]);
+    // It knows all that is in before it looks at the first object, and takes its time.
+    while rows_in(&place) < 10 {
+        std::thread::sleep(Duration::from_secs(1));
     }
+    let megabytes = |field| running.kilobytes(field) * 1024 / 1_000_000;
+    let (now, peak) = (megabytes("VmRSS"), megabytes("VmHWM"));
+    let line = format!("following beside ten million: {now} MB resident, {peak} MB at the peak\n");
+    std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).unwrap();
+    running.stop();
+    assert!(peak < 400, "{peak}");
 }
