@@ -147,6 +147,8 @@ pub(super) struct Scratch {
 pub(super) struct FlowLogs {
     pub(super) of_traits: Vec<u32>,
     pub(super) names: Texts,
+    /// An order of the kinds by the object that they are of, which is the same in every run.
+    pub(super) order: Vec<usize>,
 }
 
 /// The same for both directions of a conversation and at every place that recorded it.

@@ -101,7 +101,13 @@ pub(super) fn count_once(
                 scratch.way.push(at);
             }
         }
-        drop_repeats(&mut scratch.way, &mut scratch.kept, conversation, world);
+        drop_repeats(
+            &mut scratch.way,
+            &mut scratch.kept,
+            conversation,
+            world,
+            flow_logs,
+        );
         if scratch.way.len() < 2 {
             continue;
         }
@@ -272,28 +278,38 @@ fn detail<'l>(flow: &Flow, flow_logs: &'l FlowLogs) -> (bool, std::cmp::Reverse<
     )
 }
 
-/// A record that stands twice, letter for letter, was recorded by two flow logs.
-fn drop_repeats(way: &mut Vec<u32>, kept: &mut Vec<u32>, flows: &mut [Flow], world: &World<'_>) {
+/// A record that stands twice, letter for letter, was recorded by two flow logs: of these the one of the first object counts.
+fn drop_repeats(
+    way: &mut Vec<u32>,
+    kept: &mut Vec<u32>,
+    flows: &mut [Flow],
+    world: &World<'_>,
+    flow_logs: &FlowLogs,
+) {
     kept.clear();
     for &index in way.iter() {
         let flow = &flows[index as usize];
-        let repeats = kept
-            .iter()
-            .rev()
-            .map(|&earlier| &flows[earlier as usize])
-            .take_while(|earlier| earlier.start == flow.start)
-            .any(|earlier| {
-                world.same_interface(earlier.recorder, flow.recorder)
-                    && earlier.end == flow.end
-                    && earlier.action == flow.action
-                    && earlier.packets() == flow.packets()
-                    && earlier.bytes() == flow.bytes()
-            });
-        if repeats {
-            flows[index as usize].counted = false;
-        } else {
+        let is_repeat = |earlier: &Flow| {
+            world.same_interface(earlier.recorder, flow.recorder)
+                && earlier.end == flow.end
+                && earlier.action == flow.action
+                && earlier.packets() == flow.packets()
+                && earlier.bytes() == flow.bytes()
+        };
+        let at_once = kept.iter_mut().rev();
+        let repeated = at_once
+            .take_while(|earlier| flows[**earlier as usize].start == flow.start)
+            .find(|earlier| is_repeat(&flows[**earlier as usize]));
+        let Some(earlier) = repeated else {
             kept.push(index);
+            continue;
+        };
+        let order = |index: u32| flow_logs.order[flows[index as usize].traits as usize];
+        let mut dropped = index;
+        if order(index) < order(*earlier) {
+            std::mem::swap(&mut dropped, earlier);
         }
+        flows[dropped as usize].counted = false;
     }
     std::mem::swap(way, kept);
 }

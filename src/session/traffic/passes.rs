@@ -337,5 +337,12 @@ fn flow_logs(pool: &Pool, fields: &Map<Text, u8>) -> FlowLogs {
         let log = logs.names.intern(&name);
         logs.of_traits.push(log);
     }
+    let source = |kind: &usize| pool.texts.get(pool.traits.values[*kind].source);
+    let mut kinds: Vec<usize> = (0..pool.traits.values.len()).collect();
+    kinds.sort_by(|one, other| source(one).cmp(&source(other)));
+    logs.order = vec![0; kinds.len()];
+    for (place, kind) in kinds.into_iter().enumerate() {
+        logs.order[kind] = place;
+    }
     logs
 }
