@@ -209,7 +209,14 @@ fn a_finding_cites_its_route_and_a_statement_that_shows_its_records() {
         ],
     );
     let found = place
-        .run(&["detect", "egress_unexpected", "--lake", "lake"])
+        .run(&[
+            "detect",
+            "egress_unexpected",
+            "--lake",
+            "lake",
+            "--records",
+            "3",
+        ])
         .ok()
         .rows();
     let finding = found
