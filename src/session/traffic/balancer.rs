@@ -9,15 +9,18 @@
 //!
 //! <https://docs.aws.amazon.com/elasticloadbalancing/latest/network/edit-target-group-attributes.html>, "Client IP preservation".
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
 use super::conversation::{Conversations, End, ends};
 use super::count::Interval;
-use super::flow::{Action, Addresses, Flow, Initiator, Leg, NONE, Text};
-use super::hash::{self, Map, Set};
-use super::world::{EndTexts, World};
+use super::flow::{Action, Flow, Initiator, Leg, NONE, Text};
+use super::hash::{self, Map};
+use super::world::World;
 use crate::topology::{History, InterfaceKind};
 
-/// The addresses of load balancers that some record has, by number.
-pub(super) fn addresses(history: &History, known: &Addresses) -> Set<u32> {
+/// The addresses of all load balancers.
+pub(super) fn addresses(history: &History) -> Vec<IpAddr> {
     let interfaces = history.networks().flat_map(|network| network.interfaces());
     let balancers =
         interfaces.filter(|interface| interface.kind() == InterfaceKind::NetworkLoadBalancer);
@@ -27,7 +30,8 @@ pub(super) fn addresses(history: &History, known: &Addresses) -> Set<u32> {
             .iter()
             .chain(&interface.public_addresses)
     });
-    addresses.filter_map(|&ip| known.lookup(ip)).collect()
+    let distinct: BTreeSet<IpAddr> = addresses.copied().collect();
+    distinct.into_iter().collect()
 }
 
 /// Whether the source of a record is a load balancer and its destination is not, or the other way round.
@@ -47,27 +51,17 @@ pub(super) fn common_end(flow: &Flow, is_balancer: impl Fn(u32) -> bool) -> Opti
     Some(if is_src { dst } else { src })
 }
 
-/// A record between a load balancer and somebody else, or one that may be of the same packets.
-#[derive(Clone, Copy)]
-struct Side {
-    time: Interval,
-    /// Where the record stands.
-    at: (usize, usize),
-    /// The VPC and the port of the load balancer, or of whoever is in its place.
-    vpc_id: Text,
-    interface_id: Text,
-    port: i32,
-    is_balancer: bool,
-}
-
 /// A load balancer's record that counts so far.
 struct Front {
-    common: u64,
+    /// Where the record stands.
+    at: (usize, usize),
+    time: Interval,
     common_is_client: bool,
-    /// The port of the common end, and which way.
-    common_port: i32,
-    way: u64,
-    side: Side,
+    /// What a record of the same packets has, the load balancer left out.
+    key: u64,
+    vpc_id: Text,
+    /// What the client's side of a connection and the target's have in common where the load balancer keeps the client's port.
+    connection: u64,
 }
 
 impl Front {
@@ -76,37 +70,33 @@ impl Front {
         common_end(flow, |end| world.is_balancer(end)).filter(|_| counts)?;
         let common_is_src = !world.is_balancer(flow.src_end);
         let common_is_client = (flow.initiator == Initiator::Src) == common_is_src;
+        let client_is_src = flow.initiator == Initiator::Src;
         let (src_port, dst_port) = flow.ports();
+        let client_port = if client_is_src { src_port } else { dst_port };
+        let balancer = world.end(other_end(flow, common_is_src))?;
+        let interface_id = u64::from(balancer.texts.interface_id);
+        let connection = interface_id << 32 | u64::from(client_port.cast_unsigned());
+        let keys = keys(flow, common_is_src);
         Some(Self {
-            common: key(flow, common_is_src),
+            at,
+            time: Interval::of(flow),
             common_is_client,
-            common_port: if common_is_src { src_port } else { dst_port },
-            way: way(flow, common_is_src == common_is_client),
-            side: side(flow, at, common_is_src, world),
+            key: keys[usize::from(!common_is_client)],
+            vpc_id: balancer.texts.vpc_id,
+            connection: hash::mix(
+                hash::mix(hash::seed(), connection),
+                way(flow, client_is_src),
+            ),
         })
     }
+}
 
-    /// What the client's side of a connection and the target's have in common where the load balancer keeps the client's port.
-    fn by_port(&self) -> u64 {
-        let port = if self.common_is_client {
-            self.common_port
-        } else {
-            self.side.port
-        };
-        let port = u64::from(self.side.interface_id) << 32 | u64::from(port.cast_unsigned());
-        hash::mix(hash::mix(hash::seed(), port), self.way)
-    }
-
-    /// Whether another record tells of the same packets without the load balancer.
-    fn is_told_by(&self, side: &Side) -> bool {
-        let is_in_its_place = if self.common_is_client {
-            // A target.
-            side.vpc_id == self.side.vpc_id
-        } else {
-            // The client.
-            side.port == self.side.port
-        };
-        is_in_its_place && side.time.is_near(self.side.time)
+/// The end that is not the common one.
+fn other_end(flow: &Flow, common_is_src: bool) -> u32 {
+    if common_is_src {
+        flow.dst_end
+    } else {
+        flow.src_end
     }
 }
 
@@ -116,29 +106,17 @@ fn way(flow: &Flow, forward: bool) -> u64 {
     u64::from(protocol) << 1 | u64::from(forward)
 }
 
-/// The common end, the protocol, and whether the common end sends.
-fn key(flow: &Flow, common_is_src: bool) -> u64 {
-    let (src, dst) = flow.sockets();
-    let socket = if common_is_src { src } else { dst };
-    hash::mix(hash::mix(hash::seed(), socket), way(flow, common_is_src))
-}
-
-fn side(flow: &Flow, at: (usize, usize), common_is_src: bool, world: &World<'_>) -> Side {
-    let (src_port, dst_port) = flow.ports();
-    let (end, port) = if common_is_src {
-        (flow.dst_end, dst_port)
+/// What records of the same packets have: the client and its port, whoever its target is; or the target and its port, and the client's port.
+fn keys(flow: &Flow, common_is_src: bool) -> [u64; 2] {
+    let ((src, dst), (src_port, dst_port)) = (flow.sockets(), flow.ports());
+    let (socket, port) = if common_is_src {
+        (src, dst_port)
     } else {
-        (flow.src_end, src_port)
+        (dst, src_port)
     };
-    let text = |of: fn(&EndTexts) -> Text| world.end(end).map_or(NONE, |end| of(&end.texts));
-    Side {
-        time: Interval::of(flow),
-        at,
-        vpc_id: text(|texts| texts.vpc_id),
-        interface_id: text(|texts| texts.interface_id),
-        port,
-        is_balancer: world.is_balancer(end),
-    }
+    let of_client = hash::mix(hash::mix(hash::seed(), socket), way(flow, common_is_src));
+    let port = u64::from(port.cast_unsigned());
+    [of_client, hash::mix(of_client, port + 1)]
 }
 
 /// Of the records between a load balancer and somebody else, those do not count whose packets another record tells: one without the load
@@ -154,32 +132,41 @@ pub(super) fn join(buckets: &mut [Conversations], world: &World<'_>) {
     if fronts.is_empty() {
         return;
     }
-    let keys = fronts.iter().map(|front| (front.common, Vec::new()));
-    let mut others: Map<u64, Vec<Side>> = keys.collect();
-    each(buckets, |flow, at| {
+    // By key, when something was told without the load balancer, and the VPC of who is in its place.
+    let told = fronts.iter().map(|front| (front.key, Vec::new()));
+    let mut told: Map<u64, Vec<(Interval, Text)>> = told.collect();
+    each(buckets, |flow, _| {
         for common_is_src in [true, false] {
-            if let Some(sides) = others.get_mut(&key(flow, common_is_src)) {
-                let side = side(flow, at, common_is_src, world);
-                sides.extend(Some(side).filter(|side| flow.counted && !side.is_balancer));
+            for key in keys(flow, common_is_src) {
+                if let Some(told) = told.get_mut(&key)
+                    && flow.counted
+                    && let other = other_end(flow, common_is_src)
+                    && !world.is_balancer(other)
+                {
+                    let vpc_id = world.end(other).map_or(NONE, |end| end.texts.vpc_id);
+                    told.push((Interval::of(flow), vpc_id));
+                }
             }
         }
     });
     let mut of_clients: Map<u64, Vec<Interval>> = Map::default();
     for front in fronts.iter().filter(|front| front.common_is_client) {
-        let times = of_clients.entry(front.by_port()).or_default();
-        times.push(front.side.time);
+        let times = of_clients.entry(front.connection).or_default();
+        times.push(front.time);
     }
     for front in &fronts {
-        let is_told = others[&front.common]
-            .iter()
-            .any(|side| front.is_told_by(side));
+        let is_told = told[&front.key].iter().any(|(time, vpc_id)| {
+            // A target is in the load balancer's VPC; a client may be anywhere.
+            let may_be = !front.common_is_client || *vpc_id == front.vpc_id;
+            may_be && time.is_near(front.time)
+        });
         let is_told_by_client = || {
-            let times = of_clients.get(&front.by_port());
+            let times = of_clients.get(&front.connection);
             let mut times = times.into_iter().flatten();
-            !front.common_is_client && times.any(|time| time.is_near(front.side.time))
+            !front.common_is_client && times.any(|time| time.is_near(front.time))
         };
         if is_told || is_told_by_client() {
-            let (bucket, row) = front.side.at;
+            let (bucket, row) = front.at;
             let flow = buckets[bucket].get_mut(row);
             flow.counted = false;
             flow.leg = Leg::Middle;

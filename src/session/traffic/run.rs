@@ -66,6 +66,7 @@ impl Job {
         let mut passes = Passes::new(self, judging);
         let is_of_rejected = self.tests.iter().any(Test::is_of_rejected);
         let possible = Possible::new(&self.asked, &self.history, self.with_flags).map(Arc::new);
+        let balancers = balancer::addresses(&self.history);
         let read = |slice: &Slice, choice: Choice| {
             Handle::current().block_on(self.read(slice, choice, context, &pool, taker))
         };
@@ -99,7 +100,11 @@ impl Job {
                 }
                 Some(possible) if is_of_files => {
                     let mut readers = read(slice, Choice::Possible(Arc::clone(possible)))?;
-                    let balancers = balancer::addresses(&self.history, &locked(&pool).addresses);
+                    let balancers = {
+                        let known = &locked(&pool).addresses;
+                        let known = balancers.iter().filter_map(|&ip| known.lookup(ip));
+                        known.collect()
+                    };
                     if let Some(company) = Company::of_open(&readers, &balancers) {
                         let (possible, company) = (Arc::clone(possible), Arc::new(company));
                         readers.extend(read(slice, Choice::CompanyOfPossible(possible, company))?);
