@@ -2,15 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampMicrosecondType};
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use serde::Serialize;
 
 use super::statement::{Statement, Test, Wanted};
 use super::{DetectError, Finding, Status};
-use crate::session::{Session, SessionError, timestamp_scalar};
+use crate::session::{Row, Session, SessionError, timestamp_scalar};
 
 /// The columns of `traffic` that a record shows, and those that statements ask for.
 const COLUMNS: [&str; 22] = [
@@ -37,6 +35,10 @@ const COLUMNS: [&str; 22] = [
     "src_interface_id",
     "dst_interface_id",
 ];
+
+/// Their places.
+const START: usize = 0;
+const END: usize = 1;
 
 /// A record as a finding cites it: as `traffic` has it, with the packet's own addresses. Sorted by time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -144,10 +146,10 @@ impl Sought {
         let passes = |(columns, wanted): &(Vec<usize>, Wanted)| {
             columns.iter().any(|&column| match wanted {
                 Wanted::Text(text) => row.text(column) == Some(text.as_str()),
-                Wanted::Number(number) => row.number(column) == Some(*number),
+                Wanted::Number(number) => row.integer(column) == Some(*number),
             })
         };
-        let (Some(start), Some(end)) = (row.time("start"), row.time("end")) else {
+        let (Some(start), Some(end)) = (row.time(START), row.time(END)) else {
             return;
         };
         let is_late = self.kept.len() >= most
@@ -158,7 +160,7 @@ impl Sought {
         if is_late || start > self.last || end < self.first || !self.tests.iter().all(passes) {
             return;
         }
-        self.kept.insert(row.record(start, end));
+        self.kept.insert(record(row, start, end));
         if self.kept.len() > most {
             self.kept.pop_last();
         }
@@ -211,54 +213,24 @@ async fn find(session: &Session, sought: &mut [Sought], most: usize) -> Result<(
     Ok(())
 }
 
-/// A row of the scan.
-struct Row<'b> {
-    batch: &'b RecordBatch,
-    row: usize,
-}
-
-impl<'b> Row<'b> {
-    fn text(&self, column: usize) -> Option<&'b str> {
-        let column = self.batch.column(column).as_string_view_opt()?;
-        column.is_valid(self.row).then(|| column.value(self.row))
-    }
-
-    fn number(&self, column: usize) -> Option<i64> {
-        let column = self.batch.column(column);
-        if column.is_null(self.row) {
-            return None;
-        }
-        match column.data_type() {
-            DataType::Int32 => Some(column.as_primitive::<Int32Type>().value(self.row).into()),
-            DataType::Int64 => Some(column.as_primitive::<Int64Type>().value(self.row)),
-            _ => None,
-        }
-    }
-
-    fn time(&self, column: &str) -> Option<DateTime<Utc>> {
-        let times = self.batch.column(place(column)?);
-        let times = times.as_primitive_opt::<TimestampMicrosecondType>()?;
-        DateTime::from_timestamp_micros(times.value(self.row))
-    }
-
-    fn record(&self, start: DateTime<Utc>, end: DateTime<Utc>) -> Record {
-        let text = |column: &str| self.text(place(column)?).map(str::to_owned);
-        let number = |column: &str| self.number(place(column)?);
-        Record {
-            start,
-            end,
-            interface_id: text("interface_id"),
-            direction: text("direction"),
-            src_addr: text("src_addr"),
-            src_port: number("src_port"),
-            dst_addr: text("dst_addr"),
-            dst_port: number("dst_port"),
-            protocol: number("protocol"),
-            action: text("action"),
-            packets: number("packets"),
-            bytes: number("bytes"),
-            tcp_flags: number("tcp_flags"),
-            source: text("source"),
-        }
+/// What a finding shows of a row of the scan.
+fn record(row: &Row<'_>, start: DateTime<Utc>, end: DateTime<Utc>) -> Record {
+    let text = |column: &str| row.text(place(column)?).map(str::to_owned);
+    let number = |column: &str| row.integer(place(column)?);
+    Record {
+        start,
+        end,
+        interface_id: text("interface_id"),
+        direction: text("direction"),
+        src_addr: text("src_addr"),
+        src_port: number("src_port"),
+        dst_addr: text("dst_addr"),
+        dst_port: number("dst_port"),
+        protocol: number("protocol"),
+        action: text("action"),
+        packets: number("packets"),
+        bytes: number("bytes"),
+        tcp_flags: number("tcp_flags"),
+        source: text("source"),
     }
 }

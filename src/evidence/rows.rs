@@ -5,12 +5,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampMicrosecondType};
-use chrono::{DateTime, Utc};
+use arrow::array::{AsArray, RecordBatch};
 
 use crate::nacl::{Began, Direction, Edge, Observed, Refusal};
+use crate::session::Row;
 
 /// The groups of a batch; a row without a protocol or addresses is none.
 pub(super) fn read(batch: &RecordBatch) -> Vec<Observed> {
@@ -20,50 +18,13 @@ pub(super) fn read(batch: &RecordBatch) -> Vec<Observed> {
         .collect()
 }
 
-/// A row, its columns by their position in the statement.
-struct Row<'b> {
-    batch: &'b RecordBatch,
-    row: usize,
-}
-
 impl<'b> Row<'b> {
-    fn text(&self, column: usize) -> Option<&'b str> {
-        let column = self.batch.column(column).as_string_view_opt()?;
-        column.is_valid(self.row).then(|| column.value(self.row))
-    }
-
-    fn integer(&self, column: usize) -> Option<i64> {
-        let column = self.batch.column(column);
-        if column.is_null(self.row) {
-            return None;
-        }
-        match column.data_type() {
-            DataType::Int32 => Some(column.as_primitive::<Int32Type>().value(self.row).into()),
-            DataType::Int64 => Some(column.as_primitive::<Int64Type>().value(self.row)),
-            _ => {
-                let column = cast(&column.slice(self.row, 1), &DataType::Int64).ok()?;
-                Some(column.as_primitive::<Int64Type>().value(0))
-            }
-        }
-    }
-
     fn port(&self, column: usize) -> Option<u16> {
         u16::try_from(self.integer(column)?).ok()
     }
 
     fn count(&self, column: usize) -> u64 {
         u64::try_from(self.integer(column).unwrap_or(0)).unwrap_or(0)
-    }
-
-    fn time(&self, column: usize) -> DateTime<Utc> {
-        let times = self
-            .batch
-            .column(column)
-            .as_primitive_opt::<TimestampMicrosecondType>();
-        times
-            .filter(|times| times.is_valid(self.row))
-            .and_then(|times| DateTime::from_timestamp_micros(times.value(self.row)))
-            .unwrap_or_default()
     }
 
     fn observed(&self, subnets: &mut HashMap<&'b str, Arc<str>>) -> Option<Observed> {
@@ -165,8 +126,8 @@ impl<'b> Row<'b> {
             conversation,
             flows: self.count(16),
             bytes: self.count(17),
-            first: self.time(20),
-            last: self.time(21),
+            first: self.time(20).unwrap_or_default(),
+            last: self.time(21).unwrap_or_default(),
         })
     }
 }

@@ -9,6 +9,7 @@ mod flows_table;
 mod functions;
 mod lake_side;
 mod logs_table;
+mod row;
 mod runs;
 mod traffic;
 mod views;
@@ -42,6 +43,7 @@ use crate::topology::{self, History, Settings};
 
 pub use self::coverage::Gaps;
 pub use self::logs_table::RawLogs;
+pub(crate) use self::row::Row;
 
 /// What went wrong with a query.
 #[derive(Debug, Error)]
