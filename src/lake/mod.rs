@@ -361,12 +361,12 @@ impl Lake {
             progress::publish(place, attempt).await?;
         }
         let columns = Some(progress::COLUMNS);
-        let mut objects = told.batches.read(place, Side::Objects, columns);
-        while let Some(objects) = objects.try_next().await? {
-            let mut progress = self.inner.progress_mut();
-            objects
-                .iter()
-                .for_each(|objects| progress.note_all(objects));
+        let folders = told.batches.folders();
+        let mut files = side::open_each(place, folders, Side::Objects, columns);
+        while let Some(file) = files.try_next().await? {
+            for objects in file {
+                self.inner.progress_mut().note_all(&objects?);
+            }
         }
         let mut progress = self.inner.progress_mut();
         // A batch of our own may have come in meanwhile.

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::arrow_writer::ArrowWriter;
 use parquet::arrow::{ArrowSchemaConverter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
@@ -186,18 +186,17 @@ pub(super) fn to_bytes(batches: &[RecordBatch], schema: SchemaRef) -> Result<Byt
     Ok(writer.into_inner()?.into())
 }
 
-/// Reads a small file back; of some columns only, if they are named.
+/// Reads a small file back, a thousand rows at a time; of some columns only, if they are named.
 pub(super) fn from_bytes(
     bytes: Bytes,
     columns: Option<&[&str]>,
-) -> Result<Vec<RecordBatch>, ParquetError> {
+) -> Result<ParquetRecordBatchReader, ParquetError> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes)?;
     let mask = match columns {
         Some(columns) => ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied()),
         None => ProjectionMask::all(),
     };
-    let reader = builder.with_projection(mask).build()?;
-    Ok(reader.collect::<Result<_, _>>()?)
+    builder.with_projection(mask).build()
 }
 
 #[cfg(test)]
@@ -267,6 +266,7 @@ mod tests {
         let written = concat_batches(&keyed_schema(), batches.iter().chain(&batches)).unwrap();
         let bytes = file(batches, 2);
         let read = from_bytes(bytes, None).unwrap();
+        let read: Vec<_> = read.map(Result::unwrap).collect();
         let read = concat_batches(&read[0].schema(), &read).unwrap();
         assert_eq!(read.num_rows(), written.num_rows());
         for (index, field) in file_schema().fields().iter().enumerate() {
@@ -315,6 +315,7 @@ mod tests {
             .unwrap()
             .unwrap();
         let read = from_bytes(bytes, Some(&["srcaddr"])).unwrap();
+        let read: Vec<_> = read.map(Result::unwrap).collect();
         let addresses = read
             .iter()
             .flat_map(|batch| batch.column(0).as_string::<i32>());

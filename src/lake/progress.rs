@@ -16,14 +16,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use deltalake_core::DeltaTable;
-use futures::StreamExt;
-use futures::stream::BoxStream;
 use sha2::{Digest, Sha256};
 
 use super::bundle::{self, Bundle, Bundles};
 use super::known::Known;
 use super::place::Place;
-use super::side::Side;
 use super::{LakeError, SIDE, side, table};
 
 /// What became of an object.
@@ -67,9 +64,6 @@ pub enum Standing {
 
 /// The winning attempt of each batch.
 pub(super) type Attempts = BTreeMap<i64, String>;
-
-/// How many bundles are read at a time: the keys of a hundred thousand objects are in each.
-const BUNDLES_AT_A_TIME: usize = 2;
 
 /// The columns of `objects` that are needed to know what is in.
 pub(super) const COLUMNS: &[&str] = &["key", "etag", "outcome"];
@@ -131,40 +125,14 @@ impl Batches {
     }
 
     /// The folders with their side data, in their order. In the first there may be some that are of no interest.
-    pub(super) fn folders(&self) -> impl Iterator<Item = String> {
-        self.bundle_folders().chain(self.attempt_folders())
-    }
-
-    fn bundle_folders(&self) -> impl Iterator<Item = String> {
+    pub(super) fn folders(&self) -> Vec<String> {
         let bundles = self.bundles.list.iter();
-        bundles
+        let bundles = bundles
             .filter(|bundle| bundle.last > self.after)
-            .map(Bundle::folder)
-    }
-
-    fn attempt_folders(&self) -> impl Iterator<Item = String> {
-        self.attempts
-            .values()
-            .map(|attempt| side::folder_of(attempt))
-    }
-
-    /// Reads their side data of one kind, in their order; of some columns only, if they are named.
-    pub(super) fn read(
-        &self,
-        place: &Place,
-        side: Side,
-        columns: Option<&'static [&'static str]>,
-    ) -> BoxStream<'static, Result<Vec<RecordBatch>, LakeError>> {
-        let (bundles, attempts) = (self.bundle_folders(), self.attempt_folders());
-        let bundles = side::read_each(place, bundles.collect(), BUNDLES_AT_A_TIME, side, columns);
-        let attempts = side::read_each(
-            place,
-            attempts.collect(),
-            side::READS_AT_A_TIME,
-            side,
-            columns,
-        );
-        bundles.chain(attempts).boxed()
+            .map(Bundle::folder);
+        let attempts = self.attempts.values();
+        let attempts = attempts.map(|attempt| side::folder_of(attempt));
+        bundles.chain(attempts).collect()
     }
 
     /// As of a version of the table whose last batch is `last`; nothing, where that cannot be told from these.

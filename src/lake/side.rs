@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use ::parquet::arrow::arrow_reader::ParquetRecordBatchReader;
+use ::parquet::errors::ParquetError;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream};
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 
 use super::place::Place;
 use super::progress::Outcome;
@@ -143,6 +145,51 @@ pub(super) async fn write(
     place.write(&path, bytes).await
 }
 
+/// One file of a folder, decoded as it is asked for: a bundle may have the names of many thousand objects.
+pub(super) struct Reader {
+    path: String,
+    batches: Option<ParquetRecordBatchReader>,
+}
+
+impl Iterator for Reader {
+    type Item = Result<RecordBatch, LakeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.batches.as_mut()?.next()?;
+        Some(batch.map_err(|error| undecoded(&self.path)(error.into())))
+    }
+}
+
+fn undecoded(path: &str) -> impl FnOnce(ParquetError) -> LakeError {
+    let path = path.to_owned();
+    move |source| LakeError::Parquet {
+        doing: "decode",
+        path,
+        source,
+    }
+}
+
+/// Fetches one file of a folder; of some columns only, if they are named.
+async fn open(
+    place: &Place,
+    folder: &str,
+    side: Side,
+    columns: Option<&[&str]>,
+) -> Result<Reader, LakeError> {
+    let path = side.path(folder);
+    let batches = match place.read(&path).await? {
+        Some(bytes) => Some(parquet::from_bytes(bytes, columns).map_err(undecoded(&path))?),
+        None if side == Side::Objects => {
+            return Err(LakeError::Damaged {
+                uri: place.uri.clone(),
+                what: format!("`{path}` is not there"),
+            });
+        }
+        None => None,
+    };
+    Ok(Reader { path, batches })
+}
+
 /// Reads one file of a folder; of some columns only, if they are named.
 pub(super) async fn read(
     place: &Place,
@@ -150,36 +197,40 @@ pub(super) async fn read(
     side: Side,
     columns: Option<&[&str]>,
 ) -> Result<Vec<RecordBatch>, LakeError> {
-    let path = side.path(folder);
-    match place.read(&path).await? {
-        Some(bytes) => parquet::from_bytes(bytes, columns).map_err(|source| LakeError::Parquet {
-            doing: "decode",
-            path,
-            source,
-        }),
-        None if side == Side::Objects => Err(LakeError::Damaged {
-            uri: place.uri.clone(),
-            what: format!("`{path}` is not there"),
-        }),
-        None => Ok(Vec::new()),
-    }
+    open(place, folder, side, columns).await?.collect()
 }
 
-/// Reads one file of each of some folders, so many at a time, in their order.
-pub(super) fn read_each(
+/// Fetches one file of each of some folders, several at a time, in their order.
+pub(super) fn open_each(
     place: &Place,
     folders: Vec<String>,
-    at_a_time: usize,
     side: Side,
     columns: Option<&'static [&'static str]>,
-) -> BoxStream<'static, Result<Vec<RecordBatch>, LakeError>> {
+) -> BoxStream<'static, Result<Reader, LakeError>> {
     let place = place.clone();
-    let read_one = move |folder: String| {
+    let open_one = move |folder: String| {
         let place = place.clone();
-        async move { read(&place, &folder, side, columns).await }.boxed()
+        async move { open(&place, &folder, side, columns).await }.boxed()
     };
     stream::iter(folders)
-        .map(read_one)
-        .buffered(at_a_time)
+        .map(open_one)
+        .buffered(READS_AT_A_TIME)
         .boxed()
+}
+
+/// All that is in the files that [`open_each`] fetches.
+pub(super) async fn read_all(
+    place: &Place,
+    folders: Vec<String>,
+    side: Side,
+    columns: Option<&'static [&'static str]>,
+) -> Result<Vec<RecordBatch>, LakeError> {
+    let mut files = open_each(place, folders, side, columns);
+    let mut batches = Vec::new();
+    while let Some(file) = files.try_next().await? {
+        for batch in file {
+            batches.push(batch?);
+        }
+    }
+    Ok(batches)
 }

@@ -10,13 +10,12 @@ use arrow::compute::filter_record_batch;
 use chrono::{DateTime, NaiveDate, Utc};
 use deltalake_core::DeltaTable;
 use deltalake_core::kernel::LogicalFileView;
-use futures::TryStreamExt;
 use object_store::path::Path;
 use tokio::sync::OnceCell;
 
 use super::place::Place;
 use super::progress::{self, Batches, Outcome};
-use super::side::Side;
+use super::side::{self, Side};
 use super::stats::{self, ColumnStats};
 use super::{LakeError, table};
 use crate::batch::flows_schema;
@@ -194,7 +193,7 @@ impl LakeSnapshot {
             Ok::<_, LakeError>(told.batches)
         };
         let batches = self.inner.batches.get_or_try_init(read).await?;
-        batches.read(place, side, columns).try_concat().await
+        side::read_all(place, batches.folders(), side, columns).await
     }
 }
 

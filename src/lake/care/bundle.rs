@@ -9,8 +9,6 @@
 use std::collections::HashMap;
 use std::time::SystemTime;
 
-use futures::TryStreamExt;
-
 use super::{Mode, contents};
 use crate::lake::bundle::{self, Bundle};
 use crate::lake::progress::{self, Batches};
@@ -128,9 +126,8 @@ impl Lake {
         let bundle = Bundle::new(first, last);
         for kind in [Side::Coverage, Side::BadLines, Side::Objects] {
             let folders = run.iter().map(|part| part.folder.clone()).collect();
-            let read = side::read_each(place, folders, side::READS_AT_A_TIME, kind, None);
             let copied = async {
-                let batches = read.try_concat().await?;
+                let batches = side::read_all(place, folders, kind, None).await?;
                 side::write(place, &bundle.folder(), kind, &batches).await
             };
             if let Err(error) = copied.await {

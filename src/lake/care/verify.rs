@@ -240,7 +240,7 @@ impl Lake {
         let (old, orphans): (Vec<_>, Vec<_>) = there
             .into_keys()
             .partition(|location| replaced.contains_key(location));
-        let in_use: HashSet<String> = told.batches.folders().collect();
+        let in_use: HashSet<String> = told.batches.folders().into_iter().collect();
         let bundled = told.batches.bundles.last();
         // Whoever is at work writes behind what is put together.
         let last = |name: &str| {
