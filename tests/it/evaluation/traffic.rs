@@ -180,6 +180,7 @@ impl Traffic {
             up: stream(talk.up, 20),
             down: stream(talk.down, 40),
             verdict: talk.verdict,
+            again: None,
         }
     }
 

@@ -6,8 +6,10 @@ use super::world::{World, s3};
 
 pub(crate) const TCP: u8 = 6;
 pub(crate) const UDP: u8 = 17;
+pub(crate) const ICMP: u8 = 1;
+pub(crate) const ICMPV6: u8 = 58;
 
-pub(crate) const KINDS: [&str; 22] = [
+pub(crate) const KINDS: [&str; 26] = [
     "inside a subnet",
     "between subnets",
     "over a peering",
@@ -30,6 +32,10 @@ pub(crate) const KINDS: [&str; 22] = [
     "further address",
     "further address, transit",
     "further address, NAT",
+    "port used again",
+    "port used again, transit",
+    "port used again, NAT",
+    "ping",
 ];
 
 pub(crate) type Socket = (IpAddr, u16);
@@ -81,11 +87,45 @@ pub(crate) struct Conversation {
     pub(crate) up: Stream,
     pub(crate) down: Stream,
     pub(crate) verdict: Verdict,
+    /// The client uses its port again for the same server, once it has closed.
+    pub(crate) again: Option<Again>,
+}
+
+/// A later connection between the same ends and ports.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Again {
+    pub(crate) start: i64,
+    pub(crate) seconds: i64,
+    pub(crate) up: Stream,
+    pub(crate) down: Stream,
 }
 
 impl Conversation {
+    /// What one side sent in all.
+    pub(crate) fn bytes(&self, up: bool) -> i64 {
+        let of = |(one, other): (Stream, Stream)| if up { one.bytes } else { other.bytes };
+        of((self.up, self.down)) + self.again.map_or(0, |again| of((again.up, again.down)))
+    }
+
     /// When each packet of a stream passed, its bytes and its flags.
     pub(crate) fn packets(&self, up: bool) -> impl Iterator<Item = (i64, i64, u8)> {
+        let again = self.again.map(|again| Self {
+            start: again.start,
+            seconds: again.seconds,
+            up: again.up,
+            down: again.down,
+            mid: false,
+            again: None,
+            ..self.clone()
+        });
+        let later = again
+            .into_iter()
+            .flat_map(move |again| again.first(up).collect::<Vec<_>>());
+        self.first(up).chain(later)
+    }
+
+    /// The same of the first connection alone.
+    fn first(&self, up: bool) -> impl Iterator<Item = (i64, i64, u8)> {
         const FIN: u8 = 1;
         const SYN: u8 = 2;
         const SYN_ACK: u8 = 18;

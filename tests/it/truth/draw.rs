@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::conversations::{Conversation, End, KINDS, Stream, TCP, UDP, Verdict, Via, is_of_aws};
+use super::conversations::{
+    Again, Conversation, End, ICMP, ICMPV6, KINDS, Stream, TCP, UDP, Verdict, Via, is_of_aws,
+};
 use super::random::Random;
 use super::records::{is_logged, sights};
 use super::world::{
@@ -19,6 +21,8 @@ pub(super) struct Draw<'w> {
     world: &'w World,
     random: &'w mut Random,
     used: HashSet<(usize, u8, u16)>,
+    /// Who has pinged whom, and was pinged by them: no port tells one ping from another.
+    pinged: HashSet<(IpAddr, IpAddr)>,
     drawn: Vec<Conversation>,
 }
 
@@ -36,6 +40,7 @@ impl<'w> Draw<'w> {
             world,
             random,
             used: HashSet::new(),
+            pinged: HashSet::new(),
             drawn: Vec::new(),
         };
         for kind in KINDS {
@@ -96,7 +101,8 @@ impl<'w> Draw<'w> {
             "NAT, both logged"
             | "NAT, client logged"
             | "NAT, gateway logged"
-            | "further address, NAT" => {
+            | "further address, NAT"
+            | "port used again, NAT" => {
                 let addr = self.addr_of(client, further)?;
                 let away = self.stranger(client);
                 let Target::Nat(gateway) = self.route(client, away)? else {
@@ -205,9 +211,12 @@ impl<'w> Draw<'w> {
             "over a peering" => far == "peer",
             "over the transit gateway" => far == "transit",
             "further address" => matches!(via, Via::Direct) && far != "internet",
-            "further address, transit" | "DNS, transit" | "refused, transit" => far == "transit",
-            "DNS" | "refused by the server" => far != "transit",
-            "ports that mislead" => far == "vpc",
+            "further address, transit"
+            | "DNS, transit"
+            | "refused, transit"
+            | "port used again, transit" => far == "transit",
+            "DNS" | "refused by the server" | "port used again" => far != "transit",
+            "ports that mislead" | "ping" => far == "vpc",
             _ => true,
         };
         fits.then(|| self.talk(kind, client, server, via, far))?
@@ -261,7 +270,13 @@ impl<'w> Draw<'w> {
         via: Via,
         far: &'static str,
     ) -> Option<Conversation> {
-        let protocol = if kind.starts_with("DNS") { UDP } else { TCP };
+        let protocol = match kind {
+            "ping" if client.0.is_ipv6() => ICMPV6,
+            "ping" => ICMP,
+            _ if kind.starts_with("DNS") => UDP,
+            _ => TCP,
+        };
+        let is_ping = kind == "ping";
         // A client of Windows 2003, a Lambda or a load balancer on a service above 32767: by the ports it is the server.
         let misleads = kind == "ports that mislead";
         let service = match protocol {
@@ -276,13 +291,19 @@ impl<'w> Draw<'w> {
         if !misleads && port < 32_768 && service > 32_767 {
             return None;
         }
+        let (port, service) = if is_ping { (0, 0) } else { (port, service) };
         let vpcs = [client.1, server.1];
         let vpcs: HashSet<usize> = vpcs
             .into_iter()
             .flatten()
             .map(|node| self.world.vpc_of(node))
             .collect();
-        if SERVICES.contains(&port)
+        if is_ping {
+            let ends = (client.0.min(server.0), client.0.max(server.0));
+            if !self.pinged.insert(ends) {
+                return None;
+            }
+        } else if SERVICES.contains(&port)
             || vpcs
                 .iter()
                 .any(|&vpc| self.used.contains(&(vpc, protocol, port)))
@@ -298,14 +319,27 @@ impl<'w> Draw<'w> {
         if outside.is_some_and(|key| SERVICES.contains(&key.2) || !self.used.insert(key)) {
             return None;
         }
-        self.used
-            .extend(vpcs.into_iter().map(|vpc| (vpc, protocol, port)));
+        if !is_ping {
+            self.used
+                .extend(vpcs.into_iter().map(|vpc| (vpc, protocol, port)));
+        }
         let verdict = match kind {
             "refused by the server" | "refused, transit" => Verdict::RefusedByServer,
             "refused by the client" => Verdict::RefusedByClient,
             _ => Verdict::Accepted,
         };
         let (seconds, up, down) = self.shape(protocol, verdict);
+        let start = FIRST + self.random.between(0, 4800);
+        let again = kind.starts_with("port used again").then(|| {
+            let start = start + seconds + self.random.between(1, 900);
+            let (seconds, up, down) = self.shape(protocol, verdict);
+            Again {
+                start,
+                seconds,
+                up,
+                down,
+            }
+        });
         Some(Conversation {
             kind,
             client: End {
@@ -319,7 +353,7 @@ impl<'w> Draw<'w> {
             far,
             via,
             protocol,
-            start: FIRST + self.random.between(0, 4800),
+            start,
             seconds,
             mid: protocol == TCP
                 && !misleads
@@ -328,6 +362,7 @@ impl<'w> Draw<'w> {
             up,
             down,
             verdict,
+            again,
         })
     }
 
@@ -341,6 +376,11 @@ impl<'w> Draw<'w> {
                 stream(tries, 60 * tries),
                 stream(1, 0),
             );
+        }
+        if matches!(protocol, ICMP | ICMPV6) {
+            let packets = self.random.between(1, 400);
+            let bytes = packets * self.random.between(28, 1500);
+            return (packets - 1, stream(packets, bytes), stream(packets, bytes));
         }
         if protocol == UDP {
             let (asked, told) = (self.random.between(60, 90), self.random.between(100, 600));
@@ -374,7 +414,11 @@ impl<'w> Draw<'w> {
     fn in_the_other_vpc(&mut self, one: &Conversation) -> Option<Conversation> {
         let client = one.client.node?;
         let other = choose(self.random, &[TWIN, SPARE]);
-        if one.far != "vpc" || self.world.vpc_of(client) != SHOP || !chance(self.random, 50) {
+        if one.far != "vpc"
+            || one.kind == "ping"
+            || self.world.vpc_of(client) != SHOP
+            || !chance(self.random, 50)
+        {
             return None;
         }
         let same = |end: End| {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::conversations::{Conversation, KINDS, Verdict, Via};
+use super::conversations::{Conversation, ICMP, ICMPV6, KINDS, Verdict, Via};
 use super::world::{NodeKind, World};
 use crate::harness::Place;
 
@@ -98,7 +98,8 @@ impl<'c> Index<'c> {
                 };
                 let exact = |&&number: &&usize| self.conversations[number].server.socket == server;
                 let mut candidates: Vec<&usize> = all.iter().filter(here).collect();
-                if candidates.len() > 1 {
+                // No port tells one ping from another.
+                if candidates.len() > 1 || server.1 == 0 {
                     candidates.retain(exact);
                 }
                 candidates.first().map(|&&number| (number, up))
@@ -135,14 +136,14 @@ pub(super) fn judge(place: &Place, world: &World, conversations: &[Conversation]
         let right = [
             sum(Some(true)) == truth.up && sum(Some(false)) == truth.down,
             all(&|row| row["action"] == truth.action),
-            all(&|row| row["client_addr"] == truth.client),
-            all(&|row| row["server_addr"] == truth.server),
-            all(&|row| row["service_port"] == truth.port),
+            all(&|row| row["client_addr"].as_str() == truth.client.as_deref()),
+            all(&|row| row["server_addr"].as_str() == truth.server.as_deref()),
+            all(&|row| row["service_port"].as_u64() == truth.port),
             all(&|row| row["client_subnet_id"].as_str() == truth.client_subnet),
             all(&|row| row["server_subnet_id"].as_str() == truth.server_subnet),
             all(&|row| {
-                row["client_scope"] == truth.scope(truth.client_vpc, row)
-                    && row["server_scope"] == truth.scope(truth.server_vpc, row)
+                row["client_scope"].as_str() == truth.scope(truth.client_vpc, row)
+                    && row["server_scope"].as_str() == truth.scope(truth.server_vpc, row)
             }),
         ];
         for (count, is_right) in score.right.iter_mut().zip(right) {
@@ -165,46 +166,52 @@ pub(super) fn judge(place: &Place, world: &World, conversations: &[Conversation]
     scores
 }
 
-/// What should be said.
+/// What should be said. Who opened it, only where a record could tell: of a ping none does, for its type is not recorded.
 struct Truth<'w> {
     up: i64,
     down: i64,
     action: &'static str,
-    client: String,
-    server: String,
-    port: u16,
+    client: Option<String>,
+    server: Option<String>,
+    port: Option<u64>,
     client_subnet: Option<&'w str>,
     server_subnet: Option<&'w str>,
     client_vpc: Option<&'w str>,
     server_vpc: Option<&'w str>,
-    far: &'static str,
+    far: Option<&'static str>,
 }
 
 impl<'w> Truth<'w> {
     fn of(conversation: &Conversation, world: &'w World) -> Self {
-        let subnet = |node: Option<usize>| node.map(|node| &*world.subnet_of(node).id);
-        let vpc = |node: Option<usize>| node.map(|node| &*world.vpcs[world.vpc_of(node)].id);
+        let is_told = !matches!(conversation.protocol, ICMP | ICMPV6);
+        let node = |node: Option<usize>| node.filter(|_| is_told);
+        let subnet = |of: Option<usize>| node(of).map(|node| &*world.subnet_of(node).id);
+        let vpc = |of: Option<usize>| node(of).map(|node| &*world.vpcs[world.vpc_of(node)].id);
         let accepted = conversation.verdict == Verdict::Accepted;
         let (client, server) = (conversation.client, conversation.server);
         Self {
-            up: conversation.up.bytes,
-            down: if accepted { conversation.down.bytes } else { 0 },
+            up: conversation.bytes(true),
+            down: if accepted {
+                conversation.bytes(false)
+            } else {
+                0
+            },
             action: if accepted { "ACCEPT" } else { "REJECT" },
-            client: client.socket.0.to_string(),
-            server: server.socket.0.to_string(),
-            port: server.socket.1,
+            client: is_told.then(|| client.socket.0.to_string()),
+            server: is_told.then(|| server.socket.0.to_string()),
+            port: is_told.then_some(server.socket.1.into()),
             client_subnet: subnet(client.node),
             server_subnet: subnet(server.node),
             client_vpc: vpc(client.node),
             server_vpc: vpc(server.node),
-            far: conversation.far,
+            far: is_told.then_some(conversation.far),
         }
     }
 
     /// Scopes are as seen from the VPC of the row.
-    fn scope(&self, end: Option<&str>, row: &Value) -> &'static str {
+    fn scope(&self, end: Option<&str>, row: &Value) -> Option<&'static str> {
         if end.is_some_and(|vpc| row["vpc_id"] == vpc) {
-            "vpc"
+            Some("vpc")
         } else {
             self.far
         }
