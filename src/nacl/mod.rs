@@ -8,6 +8,7 @@
 mod advise;
 mod aggregate;
 mod change;
+mod crossing;
 mod explain;
 mod groups;
 mod plan;
@@ -31,7 +32,9 @@ pub use change::{Change, ChangeError, Quota, Step};
 pub use explain::{Crossing, EndWords, Looked, Outcome, Walk, WalkError, walk};
 pub use groups::{Far, Group, Guard};
 pub use plan::{PlanError, Planned, read_changes};
-pub use replay::{Began, Denied, Edge, Guarded, NaclReplay, Numbers, Observed, Refusal, replay};
+pub use replay::{
+    Began, Denied, Edge, Guarded, NaclReplay, Numbers, Observed, Refusal, replay, unused_rules,
+};
 pub use script::{Line, aws_cli, terraform};
 pub use tighten::{RoundTo, TightenSettings, Tightened, tighten};
 pub use words::{number_words, ports_words, protocol_words, rule_words};
@@ -176,15 +179,15 @@ impl Rule {
     }
 
     fn matches(&self, packet: &Packet) -> Match {
-        // An IPv4 CIDR holds no IPv6 address, so that rules of one family never match the other's packets.
-        if !self.cidr.contains(&packet.remote)
-            || self
-                .protocol
-                .is_some_and(|protocol| protocol != packet.protocol)
-        {
+        let is_of_protocol = |protocol: u8| protocol == packet.protocol;
+        if !self.protocol.is_none_or(is_of_protocol) {
             return Match::No;
         }
-        ports_match(self.ports.as_ref(), packet.dst_port, self.icmp.is_some())
+        match ports_match(self.ports.as_ref(), packet.dst_port, self.icmp.is_some()) {
+            // An IPv4 CIDR holds no IPv6 address, so that rules of one family never match the other's packets.
+            found if found != Match::No && self.cidr.contains(&packet.remote) => found,
+            _ => Match::No,
+        }
     }
 }
 

@@ -3,14 +3,14 @@
 //! Conversations come as groups of records that no rule can tell apart. A conversation needs both of its halves, at every edge of a
 //! subnet that they cross: where a change denies one of them, the other is lost with it, and both are counted.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::{Action, Direction, Nacl, Packet};
+use super::{Action, Direction, Match, Nacl, Packet, Rule};
 use crate::topology::Network;
 
 /// Who opened a conversation.
@@ -232,8 +232,6 @@ pub struct NaclReplay {
     pub rejected_flows_allowed: u64,
     /// What would have been denied, most first.
     pub denied: Vec<Denied>,
-    /// Rules that no record of the window meets first.
-    pub unused: Vec<(Direction, u16)>,
 }
 
 /// The numbers that each piece of advice carries.
@@ -264,12 +262,12 @@ pub fn replay(before: &Guarded, after: &Guarded, observed: &[Observed]) -> Vec<N
     let differ =
         |one: &Nacl, other: &Nacl| one.ingress != other.ingress || one.egress != other.egress;
     let mut changed: Vec<&Nacl> = Vec::new();
-    // Of each subnet, the place among the changed of its ACL after the change, and its ACL before.
-    let mut of_subnet: HashMap<&str, (usize, &Nacl)> = HashMap::new();
+    // Of each subnet, the place among the changed of its ACL after the change, and that with its ACL before.
+    let mut of_subnet: HashMap<&str, (usize, Pair<'_>)> = HashMap::new();
     for nacl in &after.nacls {
         let own = nacl.subnet_ids.iter().filter_map(|id| {
             let was = before.of_subnet(id).filter(|was| differ(was, nacl))?;
-            Some((id.as_ref(), (changed.len(), was)))
+            Some((id.as_ref(), (changed.len(), Pair::new(was, nacl))))
         });
         let own: Vec<_> = own.collect();
         let is_other = before.nacl(&nacl.id).is_some_and(|was| differ(was, nacl));
@@ -284,14 +282,19 @@ pub fn replay(before: &Guarded, after: &Guarded, observed: &[Observed]) -> Vec<N
     let mut denied_records: BTreeSet<usize> = BTreeSet::new();
     for (index, record) in observed.iter().enumerate() {
         for edge in &record.edges {
-            let Some(&(at, before)) = of_subnet.get(edge.subnet_id.as_ref()) else {
+            let Some((at, pair)) = of_subnet.get(edge.subnet_id.as_ref()) else {
                 continue;
             };
-            let after = changed[at];
             let packet = record.packet(edge.direction);
-            let (was, is) = (before.evaluate(&packet), after.evaluate(&packet));
+            if !pair.may_differ(&packet) {
+                continue;
+            }
+            let (at, was, is) = (
+                *at,
+                pair.before.evaluate(&packet),
+                pair.after.evaluate(&packet),
+            );
             let sum = &mut sums[at];
-            sum.hit.insert((edge.direction.as_str(), is.rule_number));
             match (record.refused, was.action, is.action) {
                 (None, Action::Allow | Action::Undecidable, Action::Deny) => {
                     if !denied_records.insert(index) {
@@ -344,10 +347,66 @@ pub fn replay(before: &Guarded, after: &Guarded, observed: &[Observed]) -> Vec<N
         .collect()
 }
 
+/// An ACL before and after a change.
+struct Pair<'n> {
+    before: &'n Nacl,
+    after: &'n Nacl,
+    /// Rules that one of them has and the other lacks, by direction.
+    ingress: Vec<&'n Rule>,
+    egress: Vec<&'n Rule>,
+}
+
+impl<'n> Pair<'n> {
+    fn new(before: &'n Nacl, after: &'n Nacl) -> Self {
+        let of = |direction: Direction| {
+            let (was, is) = (before.rules(direction), after.rules(direction));
+            let gone = was.iter().filter(|rule| !is.contains(rule));
+            let come = is.iter().filter(|rule| !was.contains(rule));
+            gone.chain(come).collect()
+        };
+        Self {
+            before,
+            after,
+            ingress: of(Direction::Ingress),
+            egress: of(Direction::Egress),
+        }
+    }
+
+    /// False where both certainly do the same, by the same rule: most packets meet no rule that is different.
+    fn may_differ(&self, packet: &Packet) -> bool {
+        let rules = match packet.direction {
+            Direction::Ingress => &self.ingress,
+            Direction::Egress => &self.egress,
+        };
+        rules.iter().any(|rule| rule.matches(packet) != Match::No)
+    }
+}
+
+/// The rules of an ACL that no record meets first.
+pub fn unused_rules(nacl: &Nacl, observed: &[Observed]) -> Vec<(Direction, u16)> {
+    let own: HashSet<&str> = nacl.subnet_ids.iter().map(AsRef::as_ref).collect();
+    let mut met: BTreeSet<(Direction, u16)> = BTreeSet::new();
+    for record in observed {
+        for edge in &record.edges {
+            if own.contains(edge.subnet_id.as_ref()) {
+                let verdict = nacl.evaluate(&record.packet(edge.direction));
+                met.insert((edge.direction, verdict.rule_number));
+            }
+        }
+    }
+    [Direction::Ingress, Direction::Egress]
+        .into_iter()
+        .flat_map(|direction| {
+            let rules = nacl.rules(direction).iter();
+            rules.map(move |rule| (direction, rule.number))
+        })
+        .filter(|rule| !met.contains(rule))
+        .collect()
+}
+
 /// What is summed for one ACL.
 #[derive(Debug, Default)]
 struct Sum {
-    hit: BTreeSet<(&'static str, u16)>,
     denied: Vec<Denied>,
     undecidable: u64,
     matched: u64,
@@ -390,14 +449,6 @@ impl Sum {
             })
             .collect();
         denied.sort_by_key(|one| std::cmp::Reverse(one.flows));
-        let unused = [Direction::Ingress, Direction::Egress]
-            .into_iter()
-            .flat_map(|direction| {
-                let rules = nacl.rules(direction).iter();
-                rules.map(move |rule| (direction, rule.number))
-            })
-            .filter(|(direction, number)| !self.hit.contains(&(direction.as_str(), *number)))
-            .collect();
         NaclReplay {
             nacl_id: Arc::clone(&nacl.id),
             accepted_flows_denied: denied.iter().map(|one| one.flows).sum(),
@@ -406,7 +457,6 @@ impl Sum {
             rejected_flows_matched: self.matched,
             rejected_flows_allowed: self.allowed,
             denied,
-            unused,
         }
     }
 }

@@ -117,12 +117,13 @@ pub(super) async fn run(
         .iter()
         .filter(|nacl| ids.contains(&nacl.id))
     {
+        let subnets: HashSet<&str> = nacl.subnet_ids.iter().map(AsRef::as_ref).collect();
         let own: Vec<Observed> = records
             .iter()
             .filter(|record| {
                 let edges = record.edges.iter().map(|edge| &edge.subnet_id);
-                let mut subnets = edges.chain(&record.from_subnet);
-                subnets.any(|id| nacl.subnet_ids.contains(id))
+                let mut of_record = edges.chain(&record.from_subnet);
+                of_record.any(|id| subnets.contains(id.as_ref()))
             })
             .cloned()
             .collect();

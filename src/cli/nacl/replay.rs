@@ -13,7 +13,7 @@ use crate::cli::printer::Printer;
 use crate::evidence::{Confidence, Grounds, OnExpected, Which, observed, port_edges};
 use crate::nacl::{
     Change, Denied, Direction, Guarded, Nacl, NaclReplay, Quota, number_words, protocol_words,
-    read_changes, replay,
+    read_changes, replay, unused_rules,
 };
 use crate::report::{Format, human_bytes, human_count, plain_table, printable};
 use crate::topology::Family;
@@ -125,13 +125,10 @@ pub(super) async fn run(args: ReplayArgs, printer: &Printer) -> anyhow::Result<O
         .filter_map(|replay| {
             let nacl = after.nacl(&replay.nacl_id)?;
             let confidence = grounds.confidence(nacl, &past.network);
+            let unused = unused_rules(nacl, &records);
+            let changes = &planned.changes;
             Some(row(
-                &past,
-                nacl,
-                replay,
-                &planned.changes,
-                quota,
-                confidence,
+                &past, nacl, replay, changes, &unused, quota, confidence,
             ))
         })
         .collect();
@@ -181,6 +178,7 @@ fn row(
     nacl: &Nacl,
     replay: &NaclReplay,
     changes: &[Change],
+    unused: &[(Direction, u16)],
     quota: Quota,
     confidence: Confidence,
 ) -> Row {
@@ -205,8 +203,7 @@ fn row(
         rejected_flows_allowed: replay.rejected_flows_allowed,
         accepted_flows_undecidable: replay.accepted_flows_undecidable,
         denied: replay.denied.iter().take(SHOWN).map(denied_row).collect(),
-        unused_rules: replay
-            .unused
+        unused_rules: unused
             .iter()
             .map(|(direction, rule_number)| RuleNumber {
                 direction: direction.as_str(),

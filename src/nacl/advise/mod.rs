@@ -23,6 +23,7 @@ use ipnet::IpNet;
 use self::needed::Needed;
 use self::port::Advisor;
 use self::seen::Seen;
+use super::crossing::accepted;
 use super::{
     Change, Direction, Guarded, Nacl, NaclReplay, Numbers, Observed, Quota, Rule, Step, replay,
     rule_words,
@@ -92,6 +93,7 @@ pub fn advise(
     settings: &AdviseSettings,
 ) -> Advice {
     let seen = Seen::of(nacl, observed, within);
+    let accepted = accepted(nacl, observed);
     let mut notes = seen.notes(settings.min_attempts);
     let mut advised: Vec<Advised> = Vec::new();
     let mut current = nacl.clone();
@@ -111,7 +113,7 @@ pub fn advise(
         let advisor = Advisor {
             nacl: &current,
             vpc,
-            observed,
+            crossings: &accepted,
             settings,
             knock,
             attempts,
@@ -142,8 +144,8 @@ pub fn advise(
         let mut changes = advised.iter().map(|advised| &advised.change);
         changes.any(|change| (change.direction, change.step.number()) == (direction, rule.number))
     };
-    let needed = Needed::of(nacl, observed);
-    let unneeded = needed.has_accepted.then(|| {
+    let unneeded = (!accepted.is_empty()).then(|| {
+        let needed = Needed::of(nacl, &accepted);
         let unneeded = needed.unneeded_allows(nacl);
         let left = unneeded.filter(|(direction, rule)| !is_changed(*direction, rule));
         let words = left.map(|(direction, rule)| {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::nacl::crossing::Crossing;
 use crate::nacl::{Began, Direction, Match, Nacl, Observed, Packet, Rule};
 
 /// The rules that accepted packets met first, or may have, and the answers to them: a log may show one half of a conversation only, and
@@ -10,22 +11,14 @@ use crate::nacl::{Began, Direction, Match, Nacl, Observed, Packet, Rule};
 pub(super) struct Needed {
     /// By direction and number.
     rules: BTreeSet<(Direction, u16)>,
-    /// Whether any flow was accepted.
-    pub(super) has_accepted: bool,
 }
 
 impl Needed {
-    pub(super) fn of(nacl: &Nacl, observed: &[Observed]) -> Self {
+    pub(super) fn of(nacl: &Nacl, crossings: &[Crossing<'_>]) -> Self {
         let mut needed = Self::default();
-        for record in observed.iter().filter(|record| record.refused.is_none()) {
-            for edge in &record.edges {
-                if nacl.subnet_ids.contains(&edge.subnet_id) {
-                    let packet = record.packet(edge.direction);
-                    needed.has_accepted = true;
-                    needed.meet(nacl, &packet);
-                    needed.meet(nacl, &answer(record, &packet));
-                }
-            }
+        for Crossing { record, packet } in crossings {
+            needed.meet(nacl, packet);
+            needed.meet(nacl, &answer(record, packet));
         }
         needed
     }

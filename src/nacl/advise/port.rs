@@ -1,6 +1,6 @@
 //! Advice on one port of one ACL, in one direction: narrow the allow to those who use it, or deny those who knock in vain, or are knocked at.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -10,16 +10,17 @@ use super::needed::Needed;
 use super::seen::{Attempts, Knock};
 use super::{AdviseSettings, Piece, WIDER_BY};
 use crate::nacl::aggregate::{aggregate, block};
+use crate::nacl::crossing::Crossing;
 use crate::nacl::{
-    Began, Block, Change, Direction, IMPLICIT_DENY_V4, Nacl, Observed, Quota, Rule, Step,
-    rule_words,
+    Began, Block, Change, Direction, IMPLICIT_DENY_V4, Nacl, Quota, Rule, Step, rule_words,
 };
 
 /// What advice on one port is made from.
 pub(super) struct Advisor<'a> {
     pub(super) nacl: &'a Nacl,
     pub(super) vpc: &'a [IpNet],
-    pub(super) observed: &'a [Observed],
+    /// Accepted packets at the edges of the ACL's subnets.
+    pub(super) crossings: &'a [Crossing<'a>],
     pub(super) settings: &'a AdviseSettings,
     pub(super) knock: Knock,
     pub(super) attempts: &'a Attempts,
@@ -35,7 +36,7 @@ struct Ends {
     let_pass: &'static str,
 }
 
-impl Advisor<'_> {
+impl<'a> Advisor<'a> {
     fn ends(&self) -> Ends {
         match self.knock.direction {
             Direction::Ingress => Ends {
@@ -58,21 +59,12 @@ impl Advisor<'_> {
         self.nacl.rules(self.knock.direction)
     }
 
-    fn remote(&self, record: &Observed) -> IpAddr {
-        record.packet(self.knock.direction).remote
-    }
-
-    /// Accepted packets over the edges of the ACL's subnets, of the port's direction, protocol and family.
-    fn accepted(&self) -> impl Iterator<Item = &Observed> {
-        self.observed.iter().filter(|record| {
-            let crosses = record.edges.iter().any(|edge| {
-                edge.direction == self.knock.direction
-                    && self.nacl.subnet_ids.contains(&edge.subnet_id)
-            });
-            record.refused.is_none()
-                && record.protocol == self.knock.protocol
-                && record.src.is_ipv6() == self.knock.is_v6
-                && crosses
+    /// Those of the port's direction, protocol and family.
+    fn accepted(&self) -> impl Iterator<Item = &Crossing<'a>> {
+        self.crossings.iter().filter(|Crossing { packet, .. }| {
+            packet.direction == self.knock.direction
+                && packet.protocol == self.knock.protocol
+                && packet.remote.is_ipv6() == self.knock.is_v6
         })
     }
 
@@ -144,7 +136,11 @@ impl Advisor<'_> {
             return None;
         };
         let rule = self.nacl.rule(self.knock.direction, *number)?;
-        if port >= 1024 && self.accepted().any(|record| record.began == Began::Dst) {
+        if port >= 1024
+            && self
+                .accepted()
+                .any(|crossing| crossing.record.began == Began::Dst)
+        {
             let clients = match self.knock.direction {
                 Direction::Ingress => "clients in these subnets",
                 Direction::Egress => "clients of these subnets",
@@ -154,25 +150,28 @@ impl Advisor<'_> {
             ));
             return None;
         }
-        let users: Vec<&Observed> = self
+        let users: Vec<&Crossing<'_>> = self
             .accepted()
-            .filter(|record| record.began != Began::Dst && record.dst_port == Some(port))
+            .filter(|crossing| {
+                crossing.record.began != Began::Dst && crossing.packet.dst_port == Some(port)
+            })
             .collect();
         // What a NAT gateway drops is no use of the port.
-        if users.iter().any(|user| user.is_absorbed) {
+        if users.iter().any(|user| user.record.is_absorbed) {
             return None;
         }
-        let (inside, outside): (Vec<&Observed>, Vec<&Observed>) = users
+        let remotes: BTreeSet<IpAddr> = users.iter().map(|user| user.packet.remote).collect();
+        let (inside, outside): (Vec<IpAddr>, Vec<IpAddr>) = remotes
             .iter()
-            .partition(|user| self.vpc.iter().any(|net| net.contains(&self.remote(user))));
+            .partition(|remote| self.vpc.iter().any(|net| net.contains(*remote)));
         let mut keep: Vec<IpNet> = self
             .vpc
             .iter()
-            .filter(|net| inside.iter().any(|user| net.contains(&self.remote(user))))
+            .filter(|net| inside.iter().any(|remote| net.contains(remote)))
             .copied()
             .collect();
         let outside: BTreeMap<IpAddr, u64> =
-            outside.iter().map(|user| (self.remote(user), 1)).collect();
+            outside.into_iter().map(|remote| (remote, 1)).collect();
         let strangers: Vec<IpAddr> = self.attempts.strangers.keys().copied().collect();
         let (widest4, widest6) = (self.settings.widest4, self.settings.widest6);
         let blocks = aggregate(&outside, &strangers, widest4, widest6);
@@ -264,8 +263,8 @@ impl Advisor<'_> {
         let (port, ends) = (self.knock.port, self.ends());
         let accepted: Vec<IpAddr> = self
             .accepted()
-            .filter(|record| record.dst_port == Some(port))
-            .map(|record| self.remote(record))
+            .filter(|crossing| crossing.packet.dst_port == Some(port))
+            .map(|crossing| crossing.packet.remote)
             .collect();
         let free = self.free();
         if free == 0 {
@@ -377,7 +376,7 @@ impl Advisor<'_> {
             })
             .map(|at| rules[at].number.to_string())
             .collect();
-        let needed = Needed::of(self.nacl, self.observed);
+        let needed = Needed::of(self.nacl, self.crossings);
         let unneeded: Vec<String> = needed
             .unneeded_allows(self.nacl)
             .filter(|(of, _)| *of == direction)

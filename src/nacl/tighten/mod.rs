@@ -19,6 +19,7 @@ use ipnet::IpNet;
 use self::needs::{Kind, Needs, everywhere};
 use super::advise::Advised;
 use super::aggregate::block;
+use super::crossing::{Crossing, accepted, crossings};
 use super::{
     Action, Began, Change, Direction, Guarded, ICMP, ICMPV6, Match, Nacl, Numbers, Observed, Quota,
     Rule, Step, replay, rule_words,
@@ -71,12 +72,13 @@ pub fn tighten(
     observed: &[Observed],
     settings: &TightenSettings,
 ) -> Tightened {
-    let mut asked = asked(network, nacl, observed, settings);
+    let accepted = accepted(nacl, observed);
+    let mut asked = asked(network, nacl, &accepted, settings);
     keep_path_mtu(&mut asked);
     let mut notes = Vec::new();
     let mut changes: Vec<Change> = Vec::new();
     for direction in [Direction::Ingress, Direction::Egress] {
-        let denies = kept_denies(nacl, direction, observed);
+        let denies = kept_denies(nacl, direction, &accepted);
         let wanted = wanted(&asked, direction, &denies, settings, &mut notes);
         changes.extend(replacement(
             nacl, direction, &denies, wanted, settings, &mut notes,
@@ -182,7 +184,7 @@ fn replacement(
 fn asked(
     network: &Network,
     nacl: &Nacl,
-    observed: &[Observed],
+    accepted: &[Crossing<'_>],
     settings: &TightenSettings,
 ) -> Asked {
     let vpc = nacl.vpc_id.as_deref();
@@ -190,42 +192,37 @@ fn asked(
     let mut rounded: BTreeMap<IpAddr, (IpNet, bool)> = BTreeMap::new();
     let mut asked = Asked::new();
     let (low, high) = (*settings.ephemeral.start(), *settings.ephemeral.end());
-    for record in observed.iter().filter(|record| record.refused.is_none()) {
-        for edge in &record.edges {
-            if !nacl.subnet_ids.contains(&edge.subnet_id) {
-                continue;
-            }
-            let remote = record.packet(edge.direction).remote;
-            let (net, is_inside) = *rounded
-                .entry(remote)
-                .or_insert_with(|| round(network, &vantage, remote, settings.round_to));
-            let mut ask = |direction: Direction, ports: Option<(u16, u16)>| {
-                let kinds = asked.entry((direction, remote.is_ipv6())).or_default();
-                let kind = (Some(record.protocol), ports, None);
-                let (inside, outside) = kinds.entry(kind).or_default();
-                match is_inside {
-                    true => inside.insert(net),
-                    false => outside.insert(net),
-                };
+    for Crossing { record, packet } in accepted {
+        let remote = packet.remote;
+        let (net, is_inside) = *rounded
+            .entry(remote)
+            .or_insert_with(|| round(network, &vantage, remote, settings.round_to));
+        let mut ask = |direction: Direction, ports: Option<(u16, u16)>| {
+            let kinds = asked.entry((direction, remote.is_ipv6())).or_default();
+            let kind = (Some(record.protocol), ports, None);
+            let (inside, outside) = kinds.entry(kind).or_default();
+            match is_inside {
+                true => inside.insert(net),
+                false => outside.insert(net),
             };
-            let (this_way, back) = (edge.direction, edge.direction.opposite());
-            match (record.began, record.service_port) {
-                (Began::Src, Some(port)) => {
-                    ask(this_way, Some((port, port)));
-                    ask(back, Some((low, high)));
-                }
-                (Began::Dst, Some(port)) => {
-                    ask(back, Some((port, port)));
-                    ask(this_way, Some((low, high)));
-                    // A client that uses other ports than most keeps them.
-                    if let Some(seen) = &record.client_ports
-                        && (*seen.start() < low || *seen.end() > high)
-                    {
-                        ask(this_way, Some((*seen.start(), *seen.end())));
-                    }
-                }
-                _ => ask(this_way, record.dst_port.map(|port| (port, port))),
+        };
+        let (this_way, back) = (packet.direction, packet.direction.opposite());
+        match (record.began, record.service_port) {
+            (Began::Src, Some(port)) => {
+                ask(this_way, Some((port, port)));
+                ask(back, Some((low, high)));
             }
+            (Began::Dst, Some(port)) => {
+                ask(back, Some((port, port)));
+                ask(this_way, Some((low, high)));
+                // A client that uses other ports than most keeps them.
+                if let Some(seen) = &record.client_ports
+                    && (*seen.start() < low || *seen.end() > high)
+                {
+                    ask(this_way, Some((*seen.start(), *seen.end())));
+                }
+            }
+            _ => ask(this_way, record.dst_port.map(|port| (port, port))),
         }
     }
     asked
@@ -277,21 +274,19 @@ fn round(
 }
 
 /// The denies of today that hit no accepted packet: somebody wanted them.
-fn kept_denies<'n>(nacl: &'n Nacl, direction: Direction, observed: &[Observed]) -> Vec<&'n Rule> {
+fn kept_denies<'n>(
+    nacl: &'n Nacl,
+    direction: Direction,
+    accepted: &[Crossing<'_>],
+) -> Vec<&'n Rule> {
     let mut denies: Vec<&Rule> = nacl
         .rules(direction)
         .iter()
         .filter(|rule| !rule.allows)
         .collect();
-    for record in observed.iter().filter(|record| record.refused.is_none()) {
-        let crosses = record
-            .edges
-            .iter()
-            .any(|edge| edge.direction == direction && nacl.subnet_ids.contains(&edge.subnet_id));
-        if crosses {
-            let packet = record.packet(direction);
-            denies.retain(|rule| rule.matches(&packet) == Match::No);
-        }
+    let packets = accepted.iter().map(|crossing| &crossing.packet);
+    for packet in packets.filter(|packet| packet.direction == direction) {
+        denies.retain(|rule| rule.matches(packet) == Match::No);
     }
     denies
 }
@@ -318,24 +313,18 @@ fn advised(
     numbers: Numbers,
 ) -> Vec<Advised> {
     let mut hits: [BTreeMap<(Direction, u16), (u64, u64)>; 2] = Default::default();
-    for record in observed {
-        for edge in &record.edges {
-            if !before.subnet_ids.contains(&edge.subnet_id) {
+    for Crossing { record, packet } in crossings(before, observed.iter()) {
+        for (hits, nacl) in hits.iter_mut().zip([before, after]) {
+            let verdict = nacl.evaluate(&packet);
+            if verdict.action == Action::Deny {
                 continue;
             }
-            let packet = record.packet(edge.direction);
-            for (hits, nacl) in hits.iter_mut().zip([before, after]) {
-                let verdict = nacl.evaluate(&packet);
-                if verdict.action == Action::Deny {
-                    continue;
-                }
-                let sum = hits
-                    .entry((edge.direction, verdict.rule_number))
-                    .or_default();
-                match record.refused {
-                    None => sum.0 += record.flows,
-                    Some(_) => sum.1 += record.flows,
-                }
+            let sum = hits
+                .entry((packet.direction, verdict.rule_number))
+                .or_default();
+            match record.refused {
+                None => sum.0 += record.flows,
+                Some(_) => sum.1 += record.flows,
             }
         }
     }
