@@ -12,6 +12,8 @@ mod confidence;
 mod rows;
 
 use chrono::{DateTime, Utc};
+use datafusion::common::DataFusionError;
+use futures::{TryFutureExt, TryStreamExt};
 
 use crate::nacl::{Guarded, Observed};
 use crate::session::{Session, SessionError, timestamp_scalar};
@@ -51,6 +53,9 @@ pub fn port_edges<'g>(guarded: impl IntoIterator<Item = &'g Guarded>) -> Vec<u16
     edges
 }
 
+/// Batches that are read at once: a few thousand groups each.
+const BATCHES_AT_A_TIME: usize = 8;
+
 /// Ports below this are told apart one by one.
 const WELL_KNOWN: u16 = 1024;
 
@@ -69,10 +74,21 @@ pub async fn observed(
         ("from".to_owned(), timestamp_scalar(from)),
         ("to".to_owned(), timestamp_scalar(to)),
     ];
-    let batches = session
-        .query(&statement(edges, which, on_expected), values)
-        .await?;
-    Ok(batches.iter().flat_map(rows::read).collect())
+    let statement = statement(edges, which, on_expected);
+    let frame = session.plan(&statement, values).await?;
+    let batches = frame.execute_stream().await.map_err(SessionError::Run)?;
+    // There may be millions of groups: each batch is read and left behind while others are on their way.
+    let mut read = batches
+        .map_ok(|batch| {
+            let read = tokio::task::spawn_blocking(move || rows::read(&batch));
+            read.map_err(|error| DataFusionError::External(Box::new(error)))
+        })
+        .try_buffered(BATCHES_AT_A_TIME);
+    let mut observed = Vec::new();
+    while let Some(records) = read.try_next().await.map_err(SessionError::Run)? {
+        observed.extend(records);
+    }
+    Ok(observed)
 }
 
 fn statement(edges: &[u16], which: Which, on_expected: OnExpected) -> String {

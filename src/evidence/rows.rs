@@ -65,7 +65,8 @@ impl<'b> Row<'b> {
         });
         let is_ours =
             |scope: Option<&str>| matches!(scope, Some("vpc" | "peer" | "transit" | "on_prem"));
-        let mut edges: Vec<Edge> = Vec::new();
+        // The sender's and the receiver's.
+        let mut edges: Vec<Edge> = Vec::with_capacity(2);
         let mut cross =
             |subnet: Option<&'b str>, far: Option<&str>, direction: Option<Direction>| {
                 // What stays in a subnet crosses nothing.
