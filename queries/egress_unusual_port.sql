@@ -11,8 +11,39 @@
 -- description: Accepted TCP, UDP or SCTP connections that a host opened to the internet on a port that is not allowed to all and that its subnet
 --   did not call in the baseline days. One finding for each host and port, however many addresses it called.
 -- false_positives: QUIC is UDP 443 and allowed; passive FTP, games, calls and VPN clients use many ports: add them to the policy. Who began is
---   known by flags or ports; a busy server whose clients use low ports may look like a client.
-WITH found AS (
+--   known by flags or ports; a server that few visitors call, from low ports, may look like a client.
+WITH own_services AS (
+    -- Where no flag says who began, a port below the ephemeral ones is taken for the server's. Of a visitor with a low port that is wrong where
+    -- our service has an ephemeral one, such as WireGuard's: others tell, by whom that port of ours is called.
+    SELECT server_addr, service_port, protocol
+    FROM connections
+    WHERE action = 'ACCEPT'
+      AND opened
+      AND client_scope = 'internet'
+      AND server_scope = 'vpc'
+      AND service_port >= 32768
+      AND start < $to
+      AND "end" >= $from
+    GROUP BY server_addr, service_port, protocol
+    HAVING COUNT(DISTINCT client_addr) > 1
+),
+calls AS (
+    SELECT connections.*
+    FROM connections
+    LEFT ANTI JOIN own_services
+        ON own_services.server_addr = connections.client_addr
+        AND own_services.service_port = connections.client_port
+        AND own_services.protocol = connections.protocol
+        AND connections.service_port < 32768
+    WHERE action = 'ACCEPT'
+      AND client_scope IN ('vpc', 'peer', 'transit')
+      AND server_scope = 'internet'
+      AND NOT number_in($allowed_ports, connections.service_port)
+      AND NOT number_in($reported_ports, connections.service_port)
+      AND start < $to
+      AND "end" >= $from
+),
+found AS (
     SELECT
         MIN(client_account_id) AS account_id,
         MIN(client_region) AS region,
@@ -36,14 +67,7 @@ WITH found AS (
         SUM(bytes) AS bytes,
         SUM(reply_packets) AS reply_packets,
         SUM(reply_bytes) AS reply_bytes
-    FROM connections
-    WHERE action = 'ACCEPT'
-      AND client_scope IN ('vpc', 'peer', 'transit')
-      AND server_scope = 'internet'
-      AND NOT number_in($allowed_ports, service_port)
-      AND NOT number_in($reported_ports, service_port)
-      AND start < $to
-      AND "end" >= $from
+    FROM calls
     GROUP BY client_interface_id, CASE WHEN client_interface_id IS NULL THEN client_addr END, service_port, protocol, expected_by
 ),
 called_before AS (
