@@ -16,7 +16,7 @@ use crate::lake::side::{self, Side};
 use crate::lake::{Lake, LakeError, land};
 
 /// Side data of about so many bytes, as it lies in the store, becomes one bundle, and one of half of it and more stays as it is. All of it is in
-/// memory at a time, here and where a writer begins, and that of coverage is thirty times as large there.
+/// memory at a time here, and that of coverage is thirty times as large there.
 const TARGET_BYTES: u64 = 4 << 20;
 
 /// Fewer small ones are left for the next time.
