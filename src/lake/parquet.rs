@@ -217,7 +217,8 @@ mod tests {
     /// Several batches with more rows than a page has: values that repeat, that are all distinct, and that are missing here and there.
     fn batches() -> Vec<RecordBatch> {
         let mut text =
-            "srcaddr bytes start tcp-flags vpc-id instance-id packets log-status\n".to_owned();
+            "srcaddr bytes start tcp-flags vpc-id instance-id packets dstport log-status\n"
+                .to_owned();
         for row in 0..45_000_u64 {
             let flags = if row % 7 == 0 {
                 "-".to_owned()
@@ -225,14 +226,23 @@ mod tests {
                 (row % 5).to_string()
             };
             let vpc = if row < 30_000 { "-" } else { "vpc-1" };
+            // Pages without any value follow one that has some.
+            let early = |number: u64| {
+                if row < 12_000 {
+                    number.to_string()
+                } else {
+                    "-".to_owned()
+                }
+            };
             let unique = row.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 1;
             writeln!(
                 text,
-                "10.0.{}.{} {unique} {} {flags} {vpc} i-{unique:x}-{unique} {} OK",
+                "10.0.{}.{} {unique} {} {flags} {vpc} i-{unique:x}-{unique} {} {} OK",
                 row % 20,
                 row % 251,
                 1_700_000_000 + row / 100,
-                1 + row % 3,
+                early(1 + row % 3),
+                early(440 + row % 6),
             )
             .unwrap();
         }

@@ -78,7 +78,9 @@ pub(super) fn encode(
         let levels = body.len();
         let range = value..value + present;
         let (encoding, bounds) = match &values.keys {
-            Some(keys) if present > 0 => {
+            // No row of the page has a value.
+            _ if present == 0 => (Encoding::PLAIN, None),
+            Some(keys) => {
                 body.push(u8::try_from(width).unwrap_or_default());
                 hybrid::encode(&keys[range.clone()], width, &mut body);
                 (
@@ -86,7 +88,7 @@ pub(super) fn encode(
                     values.distinct.bounds_of(&keys[range]),
                 )
             }
-            _ => {
+            None => {
                 values.distinct.write_plain(range.clone(), &mut body);
                 (Encoding::PLAIN, values.distinct.bounds(range))
             }
