@@ -11,6 +11,7 @@ mod change;
 mod crossing;
 mod explain;
 mod groups;
+mod guarded;
 mod plan;
 mod replay;
 mod script;
@@ -31,9 +32,10 @@ pub use aggregate::{Block, aggregate};
 pub use change::{Change, ChangeError, Quota, Step};
 pub use explain::{Crossing, EndWords, Looked, Outcome, Walk, WalkError, walk};
 pub use groups::{Far, Group, Guard};
+pub use guarded::Guarded;
 pub use plan::{PlanError, Planned, read_changes};
 pub use replay::{
-    Began, Denied, Edge, Guarded, NaclReplay, Numbers, Observed, Refusal, replay, unused_rules,
+    Began, Denied, Edge, NaclReplay, Numbers, Observed, Refusal, replay, unused_rules,
 };
 pub use script::{Line, aws_cli, terraform};
 pub use tighten::{RoundTo, TightenSettings, Tightened, tighten};

@@ -10,8 +10,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::{Action, Direction, Match, Nacl, Packet, Rule};
-use crate::topology::Network;
+use super::{Action, Direction, Guarded, Match, Nacl, Packet, Rule};
 
 /// Who opened a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -100,98 +99,6 @@ impl Observed {
     }
 }
 
-/// The ACLs of a network, by the subnets that they guard.
-#[derive(Debug, Clone, Default)]
-pub struct Guarded {
-    nacls: Vec<Nacl>,
-    of_subnet: HashMap<Arc<str>, usize>,
-}
-
-impl Guarded {
-    /// Of a network.
-    pub fn of(network: &Network) -> Self {
-        let nacls: Vec<Nacl> = network
-            .resources()
-            .network_acls
-            .iter()
-            .map(|record| Nacl::from_record(record))
-            .collect();
-        let of_subnet = network.subnets().iter().filter_map(|subnet| {
-            let id = subnet.nacl_id.as_deref()?;
-            let at = nacls.iter().position(|nacl| nacl.id.as_ref() == id)?;
-            Some((Arc::clone(&subnet.id), at))
-        });
-        let of_subnet: HashMap<Arc<str>, usize> = of_subnet.collect();
-        let mut guarded = Self { nacls, of_subnet };
-        // A subnet that nothing associates has the VPC's default ACL.
-        for nacl in &mut guarded.nacls {
-            nacl.subnet_ids.clear();
-        }
-        let mut pairs: Vec<(Arc<str>, usize)> = guarded
-            .of_subnet
-            .iter()
-            .map(|(id, at)| (Arc::clone(id), *at))
-            .collect();
-        pairs.sort();
-        for (id, at) in pairs {
-            guarded.nacls[at].subnet_ids.push(id);
-        }
-        guarded
-    }
-
-    /// Every ACL.
-    pub fn nacls(&self) -> &[Nacl] {
-        &self.nacls
-    }
-
-    /// An ACL by id.
-    pub fn nacl(&self, id: &str) -> Option<&Nacl> {
-        self.nacls.iter().find(|nacl| nacl.id.as_ref() == id)
-    }
-
-    /// The ACL of a subnet.
-    pub fn of_subnet(&self, id: &str) -> Option<&Nacl> {
-        self.of_subnet.get(id).map(|at| &self.nacls[*at])
-    }
-
-    /// The same with a further ACL, which guards no subnet yet.
-    #[must_use]
-    pub fn with_created(mut self, nacl: Nacl) -> Self {
-        self.nacls.push(Nacl {
-            subnet_ids: Vec::new(),
-            ..nacl
-        });
-        self
-    }
-
-    /// The same with a subnet under another ACL; a subnet or an ACL that is not there changes nothing.
-    #[must_use]
-    pub fn with_moved(mut self, subnet_id: &str, nacl_id: &str) -> Self {
-        let to = self
-            .nacls
-            .iter()
-            .position(|nacl| nacl.id.as_ref() == nacl_id);
-        let Some((to, (subnet_id, at))) = to.zip(self.of_subnet.get_key_value(subnet_id)) else {
-            return self;
-        };
-        let (subnet_id, from) = (Arc::clone(subnet_id), *at);
-        self.nacls[from].subnet_ids.retain(|id| *id != subnet_id);
-        self.nacls[to].subnet_ids.push(Arc::clone(&subnet_id));
-        self.nacls[to].subnet_ids.sort();
-        self.of_subnet.insert(subnet_id, to);
-        self
-    }
-
-    /// The same with another version of an ACL.
-    #[must_use]
-    pub fn with(mut self, nacl: Nacl) -> Self {
-        if let Some(there) = self.nacls.iter_mut().find(|there| there.id == nacl.id) {
-            *there = nacl;
-        }
-        self
-    }
-}
-
 /// Accepted records that a change would have denied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denied {
@@ -264,7 +171,7 @@ pub fn replay(before: &Guarded, after: &Guarded, observed: &[Observed]) -> Vec<N
     let mut changed: Vec<&Nacl> = Vec::new();
     // Of each subnet, the place among the changed of its ACL after the change, and that with its ACL before.
     let mut of_subnet: HashMap<&str, (usize, Pair<'_>)> = HashMap::new();
-    for nacl in &after.nacls {
+    for nacl in after.nacls() {
         let own = nacl.subnet_ids.iter().filter_map(|id| {
             let was = before.of_subnet(id).filter(|was| differ(was, nacl))?;
             Some((id.as_ref(), (changed.len(), Pair::new(was, nacl))))
@@ -457,6 +364,97 @@ impl Sum {
             rejected_flows_matched: self.matched,
             rejected_flows_allowed: self.allowed,
             denied,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::nacl::ICMP;
+
+    /// Few networks, ports and numbers, so that rules meet packets and each other.
+    fn rule() -> impl Strategy<Value = Rule> {
+        let cidr = prop_oneof![
+            Just("0.0.0.0/0"),
+            Just("10.0.0.0/8"),
+            Just("10.0.1.0/24"),
+            Just("::/0"),
+            Just("2001:db8::/32"),
+        ];
+        let protocol = prop_oneof![Just(None), Just(Some(6)), Just(Some(17)), Just(Some(ICMP))];
+        let ports = prop_oneof![Just(None), Just(Some(22..=22)), Just(Some(20..=1023))];
+        (1..6_u16, cidr, protocol, ports, any::<bool>()).prop_map(
+            |(number, cidr, protocol, ports, allows)| Rule {
+                number,
+                protocol,
+                cidr: cidr.parse().unwrap(),
+                ports: ports.filter(|_| matches!(protocol, Some(6 | 17))),
+                icmp: (protocol == Some(ICMP)).then_some((8, 0)),
+                allows,
+            },
+        )
+    }
+
+    fn nacl() -> impl Strategy<Value = Nacl> {
+        prop::collection::btree_map(1..6_u16, rule(), 0..5).prop_map(|rules| Nacl {
+            id: "acl-1".into(),
+            vpc_id: None,
+            is_default: false,
+            subnet_ids: Vec::new(),
+            ingress: rules
+                .into_iter()
+                .map(|(number, rule)| Rule { number, ..rule })
+                .collect(),
+            egress: Vec::new(),
+        })
+    }
+
+    fn packet() -> impl Strategy<Value = Packet> {
+        let remote = prop_oneof![
+            Just("10.0.1.5"),
+            Just("10.9.9.9"),
+            Just("192.0.2.1"),
+            Just("2001:db8::1"),
+            Just("2600::1"),
+        ];
+        let protocol = prop_oneof![Just(6), Just(17), Just(ICMP), Just(50)];
+        let port = prop_oneof![
+            Just(None),
+            Just(Some(22)),
+            Just(Some(443)),
+            Just(Some(50_000))
+        ];
+        (remote, protocol, port).prop_map(|(remote, protocol, dst_port)| Packet {
+            direction: Direction::Ingress,
+            protocol,
+            remote: remote.parse().unwrap(),
+            dst_port,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_packet_that_meets_no_rule_that_changed_has_the_same_verdict(
+            before in nacl(),
+            change in nacl(),
+            is_kept in prop::collection::vec(any::<bool>(), 5),
+            packets in prop::collection::vec(packet(), 1..20),
+        ) {
+            // Some rules stay, some come.
+            let kept = before.ingress.iter().zip(&is_kept).filter(|(_, is_kept)| **is_kept);
+            let mut rules: BTreeMap<u16, Rule> =
+                change.ingress.iter().map(|rule| (rule.number, rule.clone())).collect();
+            rules.extend(kept.map(|(rule, _)| (rule.number, rule.clone())));
+            let after = Nacl { ingress: rules.into_values().collect(), ..before.clone() };
+            let pair = Pair::new(&before, &after);
+            for packet in packets {
+                if !pair.may_differ(&packet) {
+                    prop_assert_eq!(before.evaluate(&packet), after.evaluate(&packet));
+                }
+            }
         }
     }
 }
