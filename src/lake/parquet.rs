@@ -246,6 +246,12 @@ mod tests {
             )
             .unwrap();
         }
+        let batches = decoded(&text);
+        assert_eq!(batches.len(), 3);
+        batches
+    }
+
+    fn decoded(text: &str) -> Vec<RecordBatch> {
         let options = ReadOptions {
             batch_rows: 17_000,
             ..ReadOptions::new("log")
@@ -257,8 +263,48 @@ mod tests {
             ControlFlow::Continue(())
         })
         .unwrap();
-        assert_eq!(batches.len(), 3);
         batches
+    }
+
+    /// A log whose columns have values in stretches of their own: in every row, in some, in none.
+    fn patchy(seed: u64) -> Vec<RecordBatch> {
+        const ROWS: usize = 90_000;
+        let mut state = seed;
+        let mut random = move |below: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        let columns: Vec<Vec<String>> = (0..5)
+            .map(|column| {
+                let mut values: Vec<String> = Vec::with_capacity(ROWS);
+                while values.len() < ROWS {
+                    let (length, kind) = (1 + random(45_000), random(3));
+                    let distinct = [3, 500, 1 << 30][usize::try_from(random(3)).unwrap()];
+                    for _ in 0..length {
+                        let number = random(distinct);
+                        let is_there = kind == 0 || kind == 1 && random(4) > 0;
+                        values.push(match column {
+                            _ if !is_there => "-".to_owned(),
+                            0 => format!("10.{}.{}.7", number % 200, number / 200 % 200),
+                            1 => (number % 60_000).to_string(),
+                            2 => format!("vpc-{number}"),
+                            _ => (1_700_000_000 + number).to_string(),
+                        });
+                    }
+                }
+                values
+            })
+            .collect();
+        let mut text = "srcaddr dstport vpc-id bytes start log-status\n".to_owned();
+        for row in 0..ROWS {
+            for column in &columns {
+                write!(text, "{} ", column[row]).unwrap();
+            }
+            text.push_str("OK\n");
+        }
+        decoded(&text)
     }
 
     fn file(batches: Vec<RecordBatch>, threads: usize) -> Bytes {
@@ -270,9 +316,7 @@ mod tests {
         file.finish().unwrap().1
     }
 
-    #[test]
-    fn what_is_encoded_is_what_parquet_reads() {
-        let batches = batches();
+    fn assert_parquet_reads(batches: Vec<RecordBatch>) {
         let written = concat_batches(&keyed_schema(), batches.iter().chain(&batches)).unwrap();
         let bytes = file(batches, 2);
         let read = from_bytes(bytes, None).unwrap();
@@ -282,6 +326,18 @@ mod tests {
         for (index, field) in file_schema().fields().iter().enumerate() {
             let expected = cast(written.column(index), field.data_type()).unwrap();
             assert_eq!(read.column(index), &expected, "{}", field.name());
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_is_what_parquet_reads() {
+        assert_parquet_reads(batches());
+    }
+
+    #[test]
+    fn values_may_be_missing_wherever_they_like() {
+        for seed in 1..=6 {
+            assert_parquet_reads(patchy(seed));
         }
     }
 
