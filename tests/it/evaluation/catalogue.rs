@@ -74,6 +74,43 @@ fn egress(plan: &mut Plan) {
         plan.egress(story, UDP, &talks);
         plan.also("flood_outbound", &["/interface_id", "/dst_addr"]);
     }
+    for (story, vpc, port) in [
+        ("a miner at its pool", SHOP, 3333),
+        ("a miner of another region", LAB, 14_444),
+    ] {
+        let from = plan.host(vpc, app, 0);
+        let talks = calls(plan, from, port, 1);
+        let talks = [talks[0]
+            .lasting(2 * HOUR)
+            .sending(480, 60_000)
+            .getting(480, 90_000)];
+        plan.egress(story, TCP, &talks);
+        plan.also("c2_mining_ports", &["/interface_id", "/dst_addr"]);
+    }
+    let from = plan.host(LAB, Role::Data, 1);
+    let talks: Vec<Talk> = calls(plan, from, 443, 4)
+        .into_iter()
+        .map(Talk::unanswered)
+        .collect();
+    plan.egress("a database without a way out tries", TCP, &talks);
+    plan.also("egress_isolated", &["/interface_id"]);
+    let from = plan.host(LAB, app, 1);
+    let talks = calls(plan, from, 9030, 5);
+    plan.egress("a directory of Tor", TCP, &talks);
+    plan.also("c2_tor", host_and_port);
+    for (story, vpc) in [
+        ("a connection a second", SHOP),
+        ("a connection a second in another region", LAB),
+    ] {
+        let (from, to) = (plan.host(vpc, app, 1), Away(plan.stranger()));
+        let hour = plan.traffic.calendar.window() + 16 * HOUR;
+        let talks: Vec<Talk> = (0..3_700)
+            .map(|number| talk(from, to, 8_088, hour + number * HOUR / 3_720))
+            .map(|talk| talk.lasting(0).sending(2, 120).getting(1, 60))
+            .collect();
+        plan.egress(story, TCP, &talks);
+        plan.also("c2_strobe", &["/interface_id", "/dst_addr"]);
+    }
     for (story, vpc) in [
         ("a tunnel in pings", SHOP),
         ("a tunnel in pings of another region", LAB),

@@ -163,6 +163,7 @@ pub(super) fn plant(plan: &mut Plan) {
     let container = Container(company.hosts(LAB, app, 0)[2], 5);
     let talks = calls(plan, container, 9001, 4, 700);
     plan.egress("a container", TCP, &talks);
+    plan.also("c2_tor", &["/interface_id", "/dst_port"]);
 
     let unknown = Host(plan.life.unknown);
     let talks = calls(plan, unknown, 8443, 4, 700);
