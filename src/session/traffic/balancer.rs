@@ -69,8 +69,8 @@ impl Front {
         let counts = flow.counted && flow.initiator != Initiator::Unknown;
         common_end(flow, |end| world.is_balancer(end)).filter(|_| counts)?;
         let common_is_src = !world.is_balancer(flow.src_end);
-        let common_is_client = (flow.initiator == Initiator::Src) == common_is_src;
         let client_is_src = flow.initiator == Initiator::Src;
+        let common_is_client = client_is_src == common_is_src;
         let (src_port, dst_port) = flow.ports();
         let client_port = if client_is_src { src_port } else { dst_port };
         let balancer = world.end(other_end(flow, common_is_src))?;
